@@ -1,0 +1,103 @@
+package task
+
+import "time"
+
+// State is what is known of a task. It is owned by the task's actor; nothing else
+// writes it. Snapshot makes the copy that others may read.
+type State struct {
+	Desired Status
+	Known   Status
+
+	Containers []ContainerState // in the order of Spec.Containers
+
+	// TerminalReason says why the task stopped when the cause is no container's;
+	// set once (docs/spec/02 section 2.4).
+	TerminalReason string `json:",omitempty"`
+
+	PullStartedAt      time.Time `json:",omitzero"` // first pull
+	PullStoppedAt      time.Time `json:",omitzero"` // last pull
+	StartedAt          time.Time `json:",omitzero"` // first RUNNING
+	ExecutionStoppedAt time.Time `json:",omitzero"` // first essential container seen stopped
+	StoppedAt          time.Time `json:",omitzero"` // known became STOPPED; clean-up counts from here
+}
+
+// ContainerState is what is known of one container.
+type ContainerState struct {
+	Desired ContainerStatus
+	Known   ContainerStatus
+	// Applied is the status towards which a step is under way; ContainerNone when
+	// idle. It is not persisted: a restart repeats the step.
+	Applied ContainerStatus `json:"-"`
+
+	// DockerName is chosen, and made durable, before the container is created.
+	DockerName string
+	// RuntimeID is Docker's id; empty until created.
+	RuntimeID   string `json:",omitempty"`
+	ImageID     string `json:",omitempty"`
+	ImageDigest string `json:",omitempty"` // sha256:...
+	// EndpointID is the random id in the container's metadata URLs.
+	EndpointID string `json:",omitempty"`
+	// HostPorts are the ports the agent chose, by index into Spec ports; 0 where
+	// the definition fixes the port. For a range it is the first port.
+	HostPorts []uint16 `json:",omitempty"`
+
+	ExitCode *int `json:",omitempty"`
+	// Error is the first error that applied to the container; never replaced.
+	Error    *Error        `json:",omitempty"`
+	Bindings []PortBinding `json:",omitempty"`
+
+	CreatedAt  time.Time `json:",omitzero"`
+	StartedAt  time.Time `json:",omitzero"` // first start
+	FinishedAt time.Time `json:",omitzero"`
+
+	Health       Health    `json:",omitempty"`
+	HealthSince  time.Time `json:",omitzero"`
+	HealthOutput string    `json:",omitempty"` // last probe, at most 1024 bytes
+
+	HasHealthCheck bool `json:",omitempty"` // Docker runs a health check for it
+
+	RestartCount  int       `json:",omitempty"`
+	LastRestartAt time.Time `json:",omitzero"`
+}
+
+// Error is a failure that the task's owner sees in ECS (docs/spec/02 chapter 6).
+type Error struct {
+	Name    string // e.g. CannotPullContainerError
+	Message string
+}
+
+// Error renders as ECS shows it: "Name: message".
+func (e *Error) Error() string {
+	if e.Name == "" {
+		return "UnknownError: " + e.Message
+	}
+	return e.Name + ": " + e.Message
+}
+
+// PortBinding is a container port published on the host.
+type PortBinding struct {
+	BindIP        string
+	ContainerPort uint16
+	HostPort      uint16
+	Protocol      Protocol
+}
+
+// Snapshot is an immutable picture of a task. The containers of the State line up
+// with those of the Spec.
+type Snapshot struct {
+	*Spec
+	State State
+}
+
+// Snapshot copies the state so that later changes do not show in the result.
+func (s *State) Snapshot(spec *Spec) *Snapshot {
+	c := *s
+	c.Containers = append([]ContainerState(nil), s.Containers...)
+	return &Snapshot{Spec: spec, State: c}
+}
+
+// Sent is what ECS has accepted of a task (docs/spec/02 section 1.5).
+type Sent struct {
+	Task       Status
+	Containers map[string]ContainerStatus `json:",omitempty"`
+}

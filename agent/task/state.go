@@ -101,3 +101,36 @@ type Sent struct {
 	Task       Status
 	Containers map[string]ContainerStatus `json:",omitempty"`
 }
+
+// Record is everything that is durable of one task.
+type Record struct {
+	Spec  *Spec
+	State State
+	Sent  Sent
+}
+
+// Delivery is the work of one ACS payload: what the engine must have made durable
+// before the payload is acknowledged (docs/spec/02 section 11.1, C6).
+type Delivery struct {
+	// Seq is the payload's sequence number; 0 when it had none. It becomes durable
+	// together with the tasks.
+	Seq   int64
+	Tasks []Request
+	// Rejected are tasks that could not be decoded. A task the engine does not know
+	// is recorded as STOPPED with the reason, so that ECS hears of it; one that it
+	// knows runs on.
+	Rejected []Rejection
+}
+
+// Request asks for a task to reach a status. For a task that is already known only
+// Desired counts.
+type Request struct {
+	Spec    *Spec
+	Desired Status
+}
+
+// Rejection is a task that cannot be run.
+type Rejection struct {
+	ARN    string
+	Reason string // as ECS shows it
+}

@@ -1,0 +1,428 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+	"go.uber.org/zap"
+
+	"ecsagent/agent/task"
+)
+
+// FileName is the name of the state file in the data directory.
+const FileName = "ecs-agent.db"
+
+// schemaVersion is the layout that this code writes.
+const schemaVersion = "1"
+
+// lockTimeout is how long Open waits for another process to let go of the file.
+const lockTimeout = 2 * time.Second
+
+var (
+	metaBucket       = []byte("meta")
+	specBucket       = []byte("task-spec")
+	stateBucket      = []byte("task-state")
+	sentBucket       = []byte("task-sent")
+	attachmentBucket = []byte("attachment")
+	asideBucket      = []byte("set-aside")
+
+	buckets = [][]byte{metaBucket, specBucket, stateBucket, sentBucket, attachmentBucket, asideBucket}
+)
+
+// Keys of the meta bucket (docs/spec/01 section 3.9).
+const (
+	KeyInstanceARN      = "container-instance-arn"
+	KeyCluster          = "cluster-name"
+	KeyEC2InstanceID    = "ec2-instance-id"
+	KeyAvailabilityZone = "availability-zone"
+	KeyAgentVersion     = "agent-version"
+
+	keySchema   = "schema"
+	keySequence = "sequence-number"
+)
+
+// ErrInUse means that another process holds the state file.
+var ErrInUse = errors.New("state file is in use by another agent")
+
+// ErrClosed means that the store was closed.
+var ErrClosed = errors.New("state file is closed")
+
+// Loaded is what the file held when it was opened.
+type Loaded struct {
+	Tasks       []task.Record // in the order of their ARNs
+	Seq         int64         // latest sequence number; 0 when none was saved
+	Meta        map[string]string
+	Attachments map[string]json.RawMessage
+	// Problems lists what was set aside, for the log and the operator.
+	Problems []string
+}
+
+// Store is an open state file. Its methods may be called from any goroutine; each
+// returns when its change is on disk.
+type Store struct {
+	db  *bolt.DB
+	log *zap.Logger
+
+	mu     sync.Mutex
+	queue  []*write
+	closed bool
+
+	wake chan struct{}
+	done chan struct{}
+}
+
+// write is a set of changes that is committed as a whole.
+type write struct {
+	puts   []put
+	result chan error
+}
+
+// put sets a key, or deletes it when value is nil.
+type put struct {
+	bucket, key, value []byte
+}
+
+// Open opens the state file in dir, creating both when missing. A file that cannot
+// be read is moved aside and an empty one takes its place; a record that cannot be
+// read is set aside inside the file. Both are told in Loaded.Problems. The error is
+// ErrInUse when another agent has the file, or says what the file system refused.
+func Open(dir string, log *zap.Logger) (*Store, *Loaded, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("create data directory: %w", err)
+	}
+	path := filepath.Join(dir, FileName)
+	var problems []string
+	db, err := openFile(path)
+	if err != nil && unreadable(err) {
+		aside := path + ".unreadable-" + time.Now().UTC().Format("20060102T150405.000000000")
+		if moveErr := os.Rename(path, aside); moveErr != nil {
+			return nil, nil, fmt.Errorf("set unreadable state file %s aside: %w", path, moveErr)
+		}
+		problems = append(problems, fmt.Sprintf("state file %s cannot be read (%v): kept as %s, starting empty", path, err, aside))
+		db, err = openFile(path)
+	}
+	if err != nil {
+		if errors.Is(err, berrors.ErrTimeout) {
+			err = ErrInUse
+		}
+		return nil, nil, fmt.Errorf("open state file %s: %w", path, err)
+	}
+	loaded, err := load(db)
+	if err != nil {
+		_ = db.Close()
+		return nil, nil, fmt.Errorf("read state file %s: %w", path, err)
+	}
+	loaded.Problems = append(problems, loaded.Problems...)
+	s := &Store{db: db, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go s.run()
+	return s, loaded, nil
+}
+
+// unreadable reports whether the file's content, not the file system, is at fault.
+func unreadable(err error) bool {
+	var corrupt *corruptError
+	return errors.Is(err, berrors.ErrInvalid) || errors.Is(err, berrors.ErrChecksum) ||
+		errors.Is(err, berrors.ErrVersionMismatch) || errors.As(err, &corrupt)
+}
+
+type corruptError struct{ cause any }
+
+func (e *corruptError) Error() string { return fmt.Sprintf("damaged: %v", e.cause) }
+
+// openFile opens the file and reads every record of it once, here, because bbolt
+// answers a damaged page with a panic and a truncated file with a memory fault,
+// whenever the page is first touched. (bbolt's own Check panics in a goroutine of its
+// own, where nobody can catch it; so does a missing free list, so it is kept synced.)
+func openFile(path string) (db *bolt.DB, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if cause := recover(); cause != nil {
+			if db != nil {
+				_ = db.Close()
+			}
+			db, err = nil, &corruptError{cause}
+		}
+	}()
+	db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return nil, err
+	}
+	if err = db.View(func(tx *bolt.Tx) error { return readThrough(tx, path) }); err == nil {
+		err = db.Update(prepare)
+	}
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// readThrough touches every record.
+func readThrough(tx *bolt.Tx, path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() < tx.Size() {
+		return &corruptError{fmt.Sprintf("it has %d bytes of %d", info.Size(), tx.Size())}
+	}
+	return tx.ForEach(func(_ []byte, bucket *bolt.Bucket) error {
+		return bucket.ForEach(func(_, _ []byte) error { return nil })
+	})
+}
+
+func prepare(tx *bolt.Tx) error {
+	for _, name := range buckets {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return checkSchema(tx)
+}
+
+func checkSchema(tx *bolt.Tx) error {
+	meta := tx.Bucket(metaBucket)
+	switch found := string(meta.Get([]byte(keySchema))); found {
+	case schemaVersion:
+		return nil
+	case "":
+		return meta.Put([]byte(keySchema), []byte(schemaVersion))
+	default:
+		return &corruptError{fmt.Sprintf("schema %q is not known to this version (want %s)", found, schemaVersion)}
+	}
+}
+
+// Close waits for the writes under way and closes the file.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.signal()
+	<-s.done
+	return s.db.Close()
+}
+
+// SaveTasks makes new tasks and the sequence number that covers them durable as
+// one. A seq of 0 leaves the saved number alone.
+func (s *Store) SaveTasks(seq int64, records []task.Record) error {
+	var puts []put
+	if seq != 0 {
+		puts = append(puts, sequencePut(seq))
+	}
+	for i := range records {
+		r := &records[i]
+		for _, part := range []struct {
+			bucket []byte
+			value  any
+		}{{specBucket, r.Spec}, {stateBucket, &r.State}, {sentBucket, &r.Sent}} {
+			p, err := jsonPut(part.bucket, r.Spec.ARN, part.value)
+			if err != nil {
+				return err
+			}
+			puts = append(puts, p)
+		}
+	}
+	return s.write(puts)
+}
+
+// SaveState makes a task's state durable.
+func (s *Store) SaveState(arn string, state task.State) error {
+	return s.writeJSON(stateBucket, arn, &state)
+}
+
+// SaveSent makes durable what ECS has accepted of a task.
+func (s *Store) SaveSent(arn string, sent task.Sent) error {
+	return s.writeJSON(sentBucket, arn, &sent)
+}
+
+// SaveSequence makes the latest sequence number durable.
+func (s *Store) SaveSequence(seq int64) error { return s.write([]put{sequencePut(seq)}) }
+
+// DeleteTask forgets a task.
+func (s *Store) DeleteTask(arn string) error {
+	key := []byte(arn)
+	return s.write([]put{{bucket: specBucket, key: key}, {bucket: stateBucket, key: key}, {bucket: sentBucket, key: key}})
+}
+
+// SetMeta sets metadata keys as one; an empty value deletes its key.
+func (s *Store) SetMeta(values map[string]string) error {
+	var puts []put
+	for key, value := range values {
+		p := put{bucket: metaBucket, key: []byte(key)}
+		if value != "" {
+			p.value = []byte(value)
+		}
+		puts = append(puts, p)
+	}
+	return s.write(puts)
+}
+
+// SaveAttachment makes an attachment record durable.
+func (s *Store) SaveAttachment(key string, record any) error {
+	return s.writeJSON(attachmentBucket, key, record)
+}
+
+// DeleteAttachment forgets an attachment record.
+func (s *Store) DeleteAttachment(key string) error {
+	return s.write([]put{{bucket: attachmentBucket, key: []byte(key)}})
+}
+
+// Clear forgets everything but the schema: the next start is that of a new
+// container instance.
+func (s *Store) Clear() error {
+	var puts []put
+	err := s.db.View(func(tx *bolt.Tx) error {
+		for _, bucket := range buckets {
+			err := tx.Bucket(bucket).ForEach(func(key, _ []byte) error {
+				if string(key) != keySchema {
+					puts = append(puts, put{bucket: bucket, key: bytes.Clone(key)})
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list saved state: %w", err)
+	}
+	return s.write(puts)
+}
+
+func sequencePut(seq int64) put {
+	return put{bucket: metaBucket, key: []byte(keySequence), value: strconv.AppendInt(nil, seq, 10)}
+}
+
+func jsonPut(bucket []byte, key string, value any) (put, error) {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return put{}, fmt.Errorf("encode %s of %s: %w", bucket, key, err)
+	}
+	return put{bucket: bucket, key: []byte(key), value: encoded}, nil
+}
+
+func (s *Store) writeJSON(bucket []byte, key string, value any) error {
+	p, err := jsonPut(bucket, key, value)
+	if err != nil {
+		return err
+	}
+	return s.write([]put{p})
+}
+
+// write hands the changes to the writer and waits until they are on disk.
+func (s *Store) write(puts []put) error {
+	if len(puts) == 0 {
+		return nil
+	}
+	w := &write{puts: puts, result: make(chan error, 1)}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.queue = append(s.queue, w)
+	s.mu.Unlock()
+	s.signal()
+	return <-w.result
+}
+
+func (s *Store) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run commits what has gathered, until the store is closed and the queue is empty.
+func (s *Store) run() {
+	defer close(s.done)
+	for range s.wake {
+		for {
+			s.mu.Lock()
+			batch, closed := s.queue, s.closed
+			s.queue = nil
+			s.mu.Unlock()
+			if len(batch) == 0 {
+				if closed {
+					return
+				}
+				break
+			}
+			err := s.commit(batch)
+			for _, w := range batch {
+				w.result <- err
+			}
+		}
+	}
+}
+
+// commit writes the batch in one transaction, unless it changes nothing.
+func (s *Store) commit(batch []*write) error {
+	changed, err := s.changes(batch)
+	if err != nil || len(changed) == 0 {
+		return err
+	}
+	err = s.db.Update(func(tx *bolt.Tx) error {
+		for _, p := range changed {
+			bucket := tx.Bucket(p.bucket)
+			if p.value == nil {
+				if err := bucket.Delete(p.key); err != nil {
+					return err
+				}
+			} else if err := bucket.Put(p.key, p.value); err != nil {
+				return fmt.Errorf("put %s %s: %w", p.bucket, p.key, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write state file: %w", err)
+	}
+	return nil
+}
+
+// changes keeps the last put of each key, and only those that change the file.
+func (s *Store) changes(batch []*write) ([]put, error) {
+	type id struct{ bucket, key string }
+	last := make(map[id]put)
+	var order []id
+	for _, w := range batch {
+		for _, p := range w.puts {
+			k := id{string(p.bucket), string(p.key)}
+			if _, seen := last[k]; !seen {
+				order = append(order, k)
+			}
+			last[k] = p
+		}
+	}
+	var changed []put
+	err := s.db.View(func(tx *bolt.Tx) error {
+		for _, k := range order {
+			p := last[k]
+			if !bytes.Equal(tx.Bucket(p.bucket).Get(p.key), p.value) {
+				changed = append(changed, p)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read state file: %w", err)
+	}
+	return changed, nil
+}

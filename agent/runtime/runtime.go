@@ -38,7 +38,7 @@ type Container struct {
 
 	Bindings []task.PortBinding
 	Networks map[string]Network
-	Mounts   []Mount
+	Mounts   []task.Mount
 
 	HasHealthCheck bool
 	Health         task.Health
@@ -50,12 +50,6 @@ type Container struct {
 // Network is the container's place in one Docker network.
 type Network struct {
 	IPv4, IPv6, MAC, Gateway string
-}
-
-// Mount is a mount point of the container.
-type Mount struct {
-	Name, Source, Destination string
-	ReadOnly                  bool
 }
 
 // EventType is the kind of an Event.

@@ -45,6 +45,7 @@ type ContainerState struct {
 	// Error is the first error that applied to the container; never replaced.
 	Error    *Error        `json:",omitempty"`
 	Bindings []PortBinding `json:",omitempty"`
+	Mounts   []Mount       `json:",omitempty"`
 
 	CreatedAt  time.Time `json:",omitzero"`
 	StartedAt  time.Time `json:",omitzero"` // first start
@@ -80,6 +81,12 @@ type PortBinding struct {
 	ContainerPort uint16
 	HostPort      uint16
 	Protocol      Protocol
+}
+
+// Mount is a mount point of a container, as the runtime shows it.
+type Mount struct {
+	Name, Source, Destination string
+	ReadOnly                  bool
 }
 
 // Snapshot is an immutable picture of a task. The containers of the State line up

@@ -9,6 +9,11 @@ type State struct {
 	Known   Status
 
 	Containers []ContainerState // in the order of Spec.Containers
+	Volumes    []VolumeState    `json:",omitempty"` // in the order of Spec.Volumes
+
+	// AcceptedAt is when the task was delivered; host resources are granted in its
+	// order.
+	AcceptedAt time.Time `json:",omitzero"`
 
 	// TerminalReason says why the task stopped when the cause is no container's;
 	// set once (docs/spec/02 section 2.4).
@@ -28,6 +33,15 @@ type ContainerState struct {
 	// Applied is the status towards which a step is under way; ContainerNone when
 	// idle. It is not persisted: a restart repeats the step.
 	Applied ContainerStatus `json:"-"`
+	// Uncertain says that a start failed in a way that may have left the container
+	// running: it is stopped through Docker although it is not known to run.
+	Uncertain bool `json:",omitempty"`
+	// Restarting says that the container exited and its restart policy wants it
+	// started again; it still counts as running.
+	Restarting bool `json:"-"`
+	// RetryAt is when a stop that found Docker unreachable is tried again.
+	RetryAt time.Time `json:"-"`
+	Retries int       `json:"-"`
 
 	// DockerName is chosen, and made durable, before the container is created.
 	DockerName string
@@ -46,9 +60,10 @@ type ContainerState struct {
 	Error    *Error        `json:",omitempty"`
 	Bindings []PortBinding `json:",omitempty"`
 	Mounts   []Mount       `json:",omitempty"`
+	Networks []Network     `json:",omitempty"`
 
 	CreatedAt  time.Time `json:",omitzero"`
-	StartedAt  time.Time `json:",omitzero"` // first start
+	StartedAt  time.Time `json:",omitzero"` // first start; set before the container is known to run
 	FinishedAt time.Time `json:",omitzero"`
 
 	Health       Health    `json:",omitempty"`
@@ -89,6 +104,21 @@ type Mount struct {
 	ReadOnly                  bool
 }
 
+// Network is a container's place in one Docker network.
+type Network struct {
+	Name                     string
+	IPv4, IPv6, MAC, Gateway string `json:",omitempty"`
+}
+
+// VolumeState is what is known of a volume that Docker manages for the task
+// (docs/spec/02 section 4.9). It is the zero value for other kinds of volume.
+type VolumeState struct {
+	// DockerName is chosen, and made durable, before the volume is created.
+	DockerName string `json:",omitempty"`
+	Created    bool   `json:",omitempty"`
+	Applied    bool   `json:"-"` // creation is under way
+}
+
 // Snapshot is an immutable picture of a task. The containers of the State line up
 // with those of the Spec.
 type Snapshot struct {
@@ -100,6 +130,7 @@ type Snapshot struct {
 func (s *State) Snapshot(spec *Spec) *Snapshot {
 	c := *s
 	c.Containers = append([]ContainerState(nil), s.Containers...)
+	c.Volumes = append([]VolumeState(nil), s.Volumes...)
 	return &Snapshot{Spec: spec, State: c}
 }
 

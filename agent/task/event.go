@@ -1,0 +1,170 @@
+package task
+
+import "time"
+
+// StepKind is a kind of work that a worker does for a task.
+type StepKind uint8
+
+// Kinds of steps. Those of a container lead it to the status of Target.
+const (
+	StepVolume    StepKind = iota + 1 // create or check a Docker volume
+	StepManifest                      // resolve the image's digest
+	StepPull                          // make the image available locally
+	StepCreate                        // create the container
+	StepStart                         // start it
+	StepProvision                     // set up what a pause container holds
+	StepStop                          // stop it
+	StepRestart                       // start an exited container again
+)
+
+var stepNames = map[StepKind]string{
+	StepVolume: "volume", StepManifest: "manifest", StepPull: "pull", StepCreate: "create",
+	StepStart: "start", StepProvision: "provision", StepStop: "stop", StepRestart: "restart",
+}
+
+// String names the step in logs.
+func (k StepKind) String() string { return nameOf(stepNames, k) }
+
+// Target is the container status that the step leads to.
+func (k StepKind) Target() ContainerStatus {
+	switch k {
+	case StepManifest:
+		return ContainerManifestPulled
+	case StepPull:
+		return ContainerPulled
+	case StepCreate:
+		return ContainerCreated
+	case StepStart, StepRestart:
+		return ContainerRunning
+	case StepProvision:
+		return ContainerResourcesProvisioned
+	case StepStop:
+		return ContainerStopped
+	}
+	return ContainerNone
+}
+
+// stepTo is the step that leads a container to a status.
+func stepTo(s ContainerStatus) StepKind {
+	switch s {
+	case ContainerManifestPulled:
+		return StepManifest
+	case ContainerPulled:
+		return StepPull
+	case ContainerCreated:
+		return StepCreate
+	case ContainerRunning:
+		return StepStart
+	case ContainerResourcesProvisioned:
+		return StepProvision
+	}
+	return StepStop
+}
+
+// Step is one piece of work: on a container, or on a volume when Kind is
+// StepVolume.
+type Step struct {
+	Kind      StepKind
+	Container int // index into Spec.Containers
+	Volume    int // index into Spec.Volumes
+}
+
+// Event is something that happened to a task; Apply works it into the State.
+type Event interface{ event() }
+
+// Desire asks the task to reach a status. It is ignored unless it is later than
+// what the task is already asked for (docs/spec/02 section 1.5).
+type Desire struct{ Status Status }
+
+// Begin says that a step was handed to a worker.
+type Begin struct{ Step Step }
+
+// Done is the outcome of a step.
+type Done struct {
+	Step Step
+	Err  *Error // nil on success
+
+	// Uncertain, with Err of a start: the container may run nevertheless.
+	Uncertain bool
+	// Unreachable, with Err of a stop: Docker does not even answer a ping, so nothing
+	// is known of the container.
+	Unreachable bool
+
+	ImageID, Digest      string // StepManifest, StepPull
+	PullStart, PullStop  time.Time
+	RuntimeID            string   // StepCreate
+	HostPorts            []uint16 // StepCreate
+	Sight                *Sight   // what an inspect showed after the step
+	VolumeAlreadyPresent bool     // StepVolume: a shared volume that is not ours to remove
+}
+
+// Sight is what the runtime shows of a container.
+type Sight struct {
+	Status                           ContainerStatus // Created, Running or Stopped
+	RuntimeID, ImageID               string
+	ExitCode                         *int
+	OOM                              bool
+	StateError                       string
+	CreatedAt, StartedAt, FinishedAt time.Time
+	Bindings                         []PortBinding
+	Networks                         []Network
+	Mounts                           []Mount
+	HasHealthCheck                   bool
+	Health                           Health
+	HealthStarting                   bool
+	HealthOutput                     string
+}
+
+// Seen says what the runtime shows of a container, outside any step.
+type Seen struct {
+	Container int
+	Sight     Sight
+	// Startup says that the agent has just started: an exit it did not witness is not
+	// restarted (docs/spec/02 section 9.6).
+	Startup bool
+}
+
+// Exit says that the container's process has ended.
+type Exit struct {
+	Container int
+	ExitCode  *int
+	Time      time.Time
+	Sight     *Sight // nil when it was not looked at, or could not be
+}
+
+// Vanish says that the runtime no longer has the container.
+type Vanish struct{ Container int }
+
+// Probe is a change of a container's health.
+type Probe struct {
+	Container int
+	Health    Health
+	Output    string
+}
+
+// Fail stops the task for a cause that is no container's. The first reason is kept.
+type Fail struct{ Reason string }
+
+// Skip moves a container that does not run to STOPPED.
+type Skip struct{ Container int }
+
+// Refuse stops a container that can never start, because of a dependency.
+type Refuse struct {
+	Container int
+	Err       *Error
+}
+
+// GiveUp ends a task that should stop and in which nothing can move.
+type GiveUp struct{}
+
+func (Desire) event() {}
+func (Begin) event()  {}
+func (Done) event()   {}
+func (Seen) event()   {}
+func (Exit) event()   {}
+func (Vanish) event() {}
+func (Probe) event()  {}
+func (Fail) event()   {}
+func (Skip) event()   {}
+func (Refuse) event() {}
+func (GiveUp) event() {}

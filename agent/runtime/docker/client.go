@@ -1,0 +1,119 @@
+package docker
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	goruntime "runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/docker/docker/client"
+	"go.uber.org/zap"
+)
+
+// idleConnections is how many connections to the engine stay open between bursts
+// of calls: enough for 50 tasks that are created at once. They close after idleTime.
+const (
+	idleConnections = 64
+	idleTime        = 30 * time.Second
+)
+
+// Options say how to reach the engine.
+type Options struct {
+	// Host is the engine's address as DOCKER_HOST has it (unix://, npipe://,
+	// tcp://). Empty means the default of the operating system.
+	Host string
+	// TLS, when set, secures a tcp:// connection.
+	TLS *tls.Config
+	// Timeouts are the limits of the operations; zero fields take the defaults.
+	Timeouts Timeouts
+	Log      *zap.Logger
+}
+
+// Client speaks to one Docker engine. It is safe for concurrent use.
+type Client struct {
+	host    string
+	tls     *tls.Config
+	limits  Timeouts
+	log     *zap.Logger
+	session atomic.Pointer[session]
+}
+
+// session is an engine of a known version. Watch replaces it when the engine shows
+// another version after a reconnect.
+type session struct {
+	api     *client.Client
+	version Version
+}
+
+// New connects to the engine and settles the API version, with one Docker call. An
+// engine that does not answer is an error for which errors.Is tells
+// runtime.ErrUnavailable.
+func New(ctx context.Context, opts Options) (*Client, error) {
+	c := &Client{
+		host:   opts.Host,
+		tls:    opts.TLS,
+		limits: opts.Timeouts.or(DefaultTimeouts(goruntime.GOOS)),
+		log:    opts.Log,
+	}
+	if c.host == "" {
+		c.host = client.DefaultDockerHost
+	}
+	if c.log == nil {
+		c.log = zap.NewNop()
+	}
+	if err := c.negotiate(ctx); err != nil {
+		return nil, fmt.Errorf("connect to docker at %q: %w", c.host, err)
+	}
+	return c, nil
+}
+
+// Close drops the idle connections. Operations under way are not affected.
+func (c *Client) Close() {
+	if err := c.api().Close(); err != nil {
+		c.log.Debug("docker connections not closed", zap.Error(err))
+	}
+}
+
+// Host returns the engine's address.
+func (c *Client) Host() string { return c.host }
+
+// api returns the client of the library for the settled API version.
+func (c *Client) api() *client.Client { return c.session.Load().api }
+
+// dial makes a client of the library with a connection pool of its own. Without a
+// version, the library's newest is used.
+func (c *Client) dial(version string) (*client.Client, error) {
+	pool := &http.Transport{
+		MaxIdleConns:        idleConnections,
+		MaxIdleConnsPerHost: idleConnections,
+		IdleConnTimeout:     idleTime,
+		TLSClientConfig:     c.tls,
+	}
+	api, err := client.NewClientWithOpts(
+		client.WithHTTPClient(&http.Client{Transport: pool, CheckRedirect: client.CheckRedirect}),
+		client.WithHost(c.host),
+		client.WithUserAgent("ecs-agent"),
+		client.WithVersion(version),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("use docker host: %w", err)
+	}
+	return api, nil
+}
+
+// call runs one Docker call under the operation's limit and names its failure.
+func call[T any](ctx context.Context, op operation, do func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := op.bound(ctx)
+	defer cancel()
+	v, err := do(ctx)
+	return v, op.failure(ctx, err)
+}
+
+// run is call for operations without a result.
+func run(ctx context.Context, op operation, do func(context.Context) error) error {
+	_, err := call(ctx, op, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
+	return err
+}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // Submission is one call to the ECS API.
@@ -34,9 +36,13 @@ type ECS struct {
 	addr   string
 	done   chan struct{}
 	idle   func()
+	// upstream is the control plane's host:port.
+	upstream string
 
 	mu          sync.Mutex
 	public      string
+	filter      Filter
+	open        map[*socket]struct{}
 	submissions []*Submission
 	answer      func(operation string, body []byte) (status int, reply string)
 }
@@ -51,7 +57,7 @@ func NewECS(upstream string) (*ECS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for an ECS proxy: %w", err)
 	}
-	e := &ECS{addr: l.Addr().String(), done: make(chan struct{})}
+	e := &ECS{addr: l.Addr().String(), upstream: to.Host, done: make(chan struct{}), open: map[*socket]struct{}{}}
 	e.public = "http://" + e.addr
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
 	e.idle = transport.CloseIdleConnections
@@ -109,12 +115,20 @@ func (e *ECS) Submissions(operations ...string) []Submission {
 func (e *ECS) Close() {
 	_ = e.server.Close()
 	<-e.done
+	for _, s := range e.sockets("") {
+		_ = s.agent.Close()
+		_ = s.upstream.Close()
+	}
 	e.idle()
 }
 
 type recorded struct{}
 
 func (e *ECS) serve(w http.ResponseWriter, r *http.Request, target http.Handler) {
+	if websocket.IsWebSocketUpgrade(r) {
+		e.websocket(w, r)
+		return
+	}
 	_, operation, ok := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	if !ok {
 		target.ServeHTTP(w, r)

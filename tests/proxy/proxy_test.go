@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -80,8 +81,8 @@ func TestTCP(t *testing.T) {
 	answered := make(chan error, 1)
 	go func() { answered <- say(t, c, "b") }()
 	select {
-	case <-answered:
-		t.Fatal("an answer came through a silent proxy")
+	case err := <-answered:
+		t.Fatalf("an answer came through a silent proxy (error %v)", err)
 	case <-time.After(100 * time.Millisecond):
 	}
 	p.Resume()
@@ -119,7 +120,7 @@ func TestDockerCountsAndIntercepts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	tr := &http.Transport{Dial: func(string, string) (net.Conn, error) {
+	tr := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("unix", strings.TrimPrefix(d.Host(), "unix://"))
 	}}
 	defer tr.CloseIdleConnections()
@@ -223,5 +224,64 @@ func TestECSRecordsAndLeadsWebsockets(t *testing.T) {
 	}
 	if _, m, err := c.ReadMessage(); err != nil || string(m) != "hello" {
 		t.Errorf("websocket echo %q, %v", m, err)
+	}
+}
+
+func TestECSFiltersAndInjectsFrames(t *testing.T) {
+	up := websocket.Upgrader{}
+	plane := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := up.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for {
+			_, m, err := c.ReadMessage()
+			if err != nil || c.WriteMessage(websocket.TextMessage, m) != nil {
+				return
+			}
+		}
+	}))
+	defer plane.Close()
+	e, err := NewECS(plane.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	c, _, err := websocket.DefaultDialer.Dial("ws://"+e.Address()+"/acs/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	e.SetFilter(func(d Direction, _ string, frame []byte) [][]byte {
+		if d == ToAgent && string(frame) == "drop" {
+			return nil
+		}
+		if d == ToAgent && string(frame) == "double" {
+			return [][]byte{frame, frame}
+		}
+		return [][]byte{frame}
+	})
+	for _, m := range []string{"drop", "double", "one"} {
+		if err := c.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"double", "double", "one"} {
+		if _, m, err := c.ReadMessage(); err != nil || string(m) != want {
+			t.Fatalf("got %q, %v; want %q", m, err, want)
+		}
+	}
+	if n := e.Inject("/acs/", websocket.TextMessage, []byte("raw")); n != 1 {
+		t.Fatalf("injected into %d sockets, want 1", n)
+	}
+	if _, m, err := c.ReadMessage(); err != nil || string(m) != "raw" {
+		t.Fatalf("got %q, %v; want the injected frame", m, err)
+	}
+	if n := e.CloseSockets("/acs/", 4000, "bye"); n != 1 {
+		t.Fatalf("closed %d sockets, want 1", n)
+	}
+	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, 4000) {
+		t.Fatalf("got %v, want close code 4000", err)
 	}
 }

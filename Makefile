@@ -1,0 +1,98 @@
+# `make help` lists what there is.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO        ?= go
+# At most so many packages are built or tested at once.
+JOBS      ?= 2
+FUZZTIME  ?= 5s
+DEFINITION ?= examples/web.json
+
+CACHE     := $(CURDIR)/.cache
+# The programs, as they come: each folder below a cmd folder.
+PROGRAMS  := $(wildcard agent/cmd/* controlplane/cmd/* ecsinit/cmd/* cni/cmd/*)
+PLATFORMS := linux/amd64 linux/arm64 windows/amd64
+# Packages without a Docker engine behind them.
+QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench)$$')
+
+VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --abbrev=0 2>/dev/null | sed 's/^v//' | grep . || echo 0.1.0)
+COMMIT    := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DIRTY     := $(shell [ -z "$$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || echo true)
+LDFLAGS   := -s -w -X ecsagent/agent/version.number=$(VERSION) -X ecsagent/agent/version.commit=$(COMMIT) -X ecsagent/agent/version.dirty=$(DIRTY)
+BUILD      = CGO_ENABLED=0 $(GO) build -p $(JOBS) -trimpath -ldflags '$(LDFLAGS)'
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: help
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: build
+build: ## build all programs into bin/
+	$(BUILD) -o bin/ $(addprefix ./,$(PROGRAMS))
+
+.PHONY: examples
+examples: ## build the example programs into bin/examples/
+	$(BUILD) -o bin/examples/ ./examples/web ./examples/demo
+
+.PHONY: run
+run: build examples ## run DEFINITION (examples/web.json) through ecs-local and ecs-agent until Ctrl-C; ONCE=1 stops it at once
+	@exec bin/examples/demo -definition $(DEFINITION) $(if $(filter-out 0,$(ONCE)),-once)
+
+.PHONY: test
+test: ## set everything up and run unit, property and integration tests (RUN=regexp, PKG=./...)
+	@scripts/deps test
+	@scripts/engine with $(MAKE) --no-print-directory test-with-engine
+
+.PHONY: test-with-engine
+test-with-engine: # run by test; DOCKER_HOST is set
+	@env -u DOCKER_HOST ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" AWS_EC2_METADATA_DISABLED=true \
+		$(GO) test -p $(JOBS) -timeout 20m $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
+
+.PHONY: unit
+unit: ## run the tests that need no Docker engine
+	$(GO) test -p $(JOBS) $(QUICK)
+
+.PHONY: race
+race: ## run the tests without a Docker engine under the race detector
+	CGO_ENABLED=1 $(GO) test -race -p $(JOBS) -timeout 15m $(QUICK)
+
+.PHONY: bench
+bench: build ## measure speed against a plain Docker client and print a table (ROUNDS=n)
+	@scripts/deps test
+	@scripts/engine with $(GO) run ./tests/bench -programs bin $(if $(ROUNDS),-rounds $(ROUNDS))
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (5s)
+	@GO=$(GO) scripts/fuzz $(FUZZTIME)
+
+.PHONY: vet
+vet: ## go vet for every platform
+	@for p in $(PLATFORMS); do echo "vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet -p $(JOBS) ./...; done
+
+.PHONY: cross
+cross: ## build every program for every platform, into nothing
+	@for p in $(PLATFORMS); do echo "build $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o /dev/null $(addprefix ./,$(PROGRAMS)); done
+
+.PHONY: lint
+lint: $(GOLANGCI) ## run the linters of .golangci.yml
+	$(GOLANGCI) run --concurrency $(JOBS) ./...
+
+$(GOLANGCI):
+	GOBIN=$(CACHE)/tools $(GO) install -p $(JOBS) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(CACHE)/tools/golangci-lint $@
+
+.PHONY: fmt-check
+fmt-check: ## fail when a file is not formatted by gofmt
+	@files=$$(git ls-files --cached --others --exclude-standard '*.go' | xargs gofmt -l) && [ -z "$$files" ] || { echo "gofmt these:"; echo "$$files"; exit 1; }
+
+.PHONY: fmt
+fmt: ## format every file
+	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go')
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin $(CACHE)

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/tailscale/hujson"
+
+	"ecsagent/tests/image"
+	"ecsagent/tests/registry"
+)
+
+// prepareDefinition reads the task definition, builds the example images that it
+// names, serves them from a registry on loopback and lets the definition point there.
+func (d *demo) prepareDefinition(ctx context.Context) (map[string]any, error) {
+	text, err := os.ReadFile(d.definition)
+	if err != nil {
+		return nil, fmt.Errorf("read the task definition: %w", err)
+	}
+	plain, err := hujson.Standardize(text)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", d.definition, err)
+	}
+	var definition map[string]any
+	if err := json.Unmarshal(plain, &definition); err != nil {
+		return nil, fmt.Errorf("read %s: %w", d.definition, err)
+	}
+	server, err := registry.Start()
+	if err != nil {
+		return nil, err
+	}
+	d.undo = append(d.undo, func(context.Context) error {
+		server.Kill()
+		return nil
+	})
+	containers, _ := definition["containerDefinitions"].([]any)
+	for _, c := range containers {
+		container, _ := c.(map[string]any)
+		name, _ := container["image"].(string)
+		if !strings.HasPrefix(name, "example/") {
+			continue
+		}
+		ref, err := d.push(ctx, server, name)
+		if err != nil {
+			return nil, err
+		}
+		container["image"] = ref
+	}
+	return definition, nil
+}
+
+func (d *demo) push(ctx context.Context, server *registry.Server, name string) (string, error) {
+	var img v1.Image
+	var err error
+	switch repository, _, _ := strings.Cut(name, ":"); repository {
+	case "example/tools":
+		img, err = image.Busybox(v1.Config{Cmd: []string{"sh"}})
+	default:
+		program := filepath.Join(d.programs, "examples", strings.TrimPrefix(repository, "example/"))
+		img, err = image.Program(program, v1.Config{ExposedPorts: map[string]struct{}{"8080/tcp": {}}})
+	}
+	if err != nil {
+		return "", fmt.Errorf("build image %s: %w", name, err)
+	}
+	ref, digest, err := server.Push(ctx, name, img)
+	if err != nil {
+		return "", err
+	}
+	d.say("image built from scratch: %s (%s)", ref, digest[:19])
+	return ref, nil
+}

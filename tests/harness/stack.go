@@ -1,0 +1,275 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	docker "github.com/docker/docker/client"
+)
+
+// Options says what a Stack runs and with what.
+type Options struct {
+	Programs   string // folder of ecs-agent and ecs-local
+	Dir        string // everything the programs write goes below it
+	DockerHost string // the engine for the agent
+	Cluster    string // "" means default, which the agent makes
+	LocalPort  int    // 0 means a free one
+	// Endpoint is the ECS API for the agent: host:port; "" means ecs-local itself.
+	Endpoint string
+	// Agent are further environment variables of the agent. They come last.
+	Agent []string
+	// Keep makes ecs-local keep its state in a folder.
+	Keep bool
+}
+
+// Stack is a control plane and an agent.
+type Stack struct {
+	Options
+	ECS   *ECS
+	Local *Process
+	Agent *Process
+
+	LocalAddress  string
+	Introspection string // host:port of the agent
+	taskEndpoint  string
+}
+
+// NewStack chooses ports and makes folders; nothing runs yet.
+func NewStack(o Options) (*Stack, error) {
+	s := &Stack{Options: o}
+	for _, name := range []string{"data", "local", "run", "log"} {
+		if err := os.MkdirAll(filepath.Join(o.Dir, name), 0o700); err != nil {
+			return nil, fmt.Errorf("make a folder of the stack: %w", err)
+		}
+	}
+	ports, err := freePorts(3)
+	if err != nil {
+		return nil, err
+	}
+	if o.LocalPort != 0 {
+		ports[0] = o.LocalPort
+	}
+	s.LocalAddress = fmt.Sprintf("127.0.0.1:%d", ports[0])
+	s.Introspection = fmt.Sprintf("127.0.0.1:%d", ports[1])
+	s.taskEndpoint = fmt.Sprintf("127.0.0.1:%d", ports[2])
+	s.ECS = NewECS("http://"+s.LocalAddress, o.Cluster)
+	return s, nil
+}
+
+// freePorts finds ports that nobody listens on. They are free, not reserved.
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
+
+// StartLocal starts ecs-local and waits until it answers.
+func (s *Stack) StartLocal(ctx context.Context) error {
+	args := []string{"up", "--foreground", "--listen", s.LocalAddress}
+	if s.Keep {
+		args = append(args, "--data-dir", filepath.Join(s.Dir, "local"))
+	}
+	p, err := StartProcess("ecs-local", filepath.Join(s.Dir, "log", "ecs-local.log"), filepath.Join(s.Programs, "ecs-local"), args,
+		[]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.Dir})
+	if err != nil {
+		return err
+	}
+	s.Local = p
+	err = s.ready(ctx, p, "the local ECS to answer", func(ctx context.Context) (bool, error) {
+		return true, s.ECS.Call(ctx, "ListClusters", map[string]any{}, nil)
+	})
+	if err != nil || s.Cluster == "" {
+		return err
+	}
+	if err := s.ECS.Call(ctx, "CreateCluster", map[string]any{"clusterName": s.Cluster}, nil); err != nil {
+		return fmt.Errorf("make the cluster: %w", err)
+	}
+	return nil
+}
+
+// ready polls, but gives up when the process ends.
+func (s *Stack) ready(ctx context.Context, p *Process, what string, ok func(context.Context) (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err := Poll(ctx, what, func(ctx context.Context) (bool, error) {
+		if !p.Running() {
+			cancel()
+			return false, fmt.Errorf("%s ended with exit code %d", p.Name, p.ExitCode())
+		}
+		yes, err := ok(ctx)
+		return yes && err == nil, err
+	})
+	if err != nil {
+		return fmt.Errorf("%w\n--- last lines of %s\n%s", err, p.Log, p.Tail(20))
+	}
+	return nil
+}
+
+// AgentEnvironment is the whole environment of the agent.
+func (s *Stack) AgentEnvironment() []string {
+	endpoint := s.Endpoint
+	if endpoint == "" {
+		endpoint = s.LocalAddress
+	}
+	in := func(name string) string { return filepath.Join(s.Dir, name) }
+	env := []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + s.Dir,
+		"AWS_DEFAULT_REGION=" + Region,
+		"AWS_ACCESS_KEY_ID=AKIDLOCAL", "AWS_SECRET_ACCESS_KEY=local",
+		"ECS_EXTERNAL=true",
+		"ECS_BACKEND_HOST=http://" + endpoint,
+		"ECS_DATADIR=" + in("data"),
+		"ECS_LOGFILE=" + in("log/ecs-agent.log"),
+		"ECS_AUDIT_LOGFILE=" + in("log/audit.log"),
+		"ECS_CONFIG_FILE=" + in("ecs.config"),
+		"ECS_INSTANCE_CONFIG_FILE=" + in("instance.config"),
+		"ECS_AGENT_CONFIG_FILE_PATH=" + in("ecs.config.json"),
+		"ECS_RUN_DIR=" + in("run"), "ECS_TASK_LOG_DIR=" + in("log/tasks"),
+		"ECS_INTROSPECTION_ADDRESS=" + s.Introspection,
+		"ECS_TASK_ENDPOINT_ADDRESS=" + s.taskEndpoint,
+		"DOCKER_HOST=" + s.DockerHost,
+	}
+	if s.Cluster != "" {
+		env = append(env, "ECS_CLUSTER="+s.Cluster)
+	}
+	return append(env, s.Options.Agent...)
+}
+
+// StartAgent starts the agent without waiting for it.
+func (s *Stack) StartAgent() error {
+	p, err := StartProcess("ecs-agent", filepath.Join(s.Dir, "log", "ecs-agent.out"), filepath.Join(s.Programs, "ecs-agent"), nil, s.AgentEnvironment())
+	if err != nil {
+		return err
+	}
+	s.Agent = p
+	return nil
+}
+
+// AwaitAgent waits until the agent is registered and connected, and returns its
+// container instance.
+func (s *Stack) AwaitAgent(ctx context.Context) (Instance, error) {
+	var instance Instance
+	err := s.ready(ctx, s.Agent, "the agent to connect", func(ctx context.Context) (bool, error) {
+		all, err := s.ECS.Instances(ctx)
+		if err != nil {
+			return false, err
+		}
+		for _, i := range all {
+			if i.AgentConnected {
+				instance = i
+				return true, nil
+			}
+		}
+		return false, fmt.Errorf("%d container instances, none connected", len(all))
+	})
+	return instance, err
+}
+
+// Start starts both programs and waits until the agent is connected.
+func (s *Stack) Start(ctx context.Context) error {
+	if err := s.StartLocal(ctx); err != nil {
+		return err
+	}
+	if err := s.StartAgent(); err != nil {
+		return err
+	}
+	_, err := s.AwaitAgent(ctx)
+	return err
+}
+
+// Introspect returns a page of the agent's introspection server.
+func (s *Stack) Introspect(ctx context.Context, path string) (int, []byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Introspection+path, nil)
+	if err != nil {
+		return 0, nil, fmt.Errorf("ask the agent for %s: %w", path, err)
+	}
+	reply, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, nil, fmt.Errorf("ask the agent for %s: %w", path, err)
+	}
+	defer reply.Body.Close()
+	body, err := io.ReadAll(reply.Body)
+	return reply.StatusCode, body, err
+}
+
+// AgentLog is the agent's log file.
+func (s *Stack) AgentLog() string {
+	file := filepath.Join(s.Dir, "log", "ecs-agent.log")
+	if info, err := os.Stat(file); err == nil && info.Size() > 0 {
+		return file
+	}
+	return filepath.Join(s.Dir, "log", "ecs-agent.out")
+}
+
+// Close ends the programs and removes the containers and volumes that the agent made.
+// The folder stays.
+func (s *Stack) Close(ctx context.Context) error {
+	var errs []error
+	for _, p := range []*Process{s.Agent, s.Local} {
+		if p != nil && p.Running() {
+			_, err := p.Stop(5 * time.Second)
+			errs = append(errs, err)
+		}
+	}
+	s.ECS.Close()
+	return errors.Join(append(errs, s.removeContainers(ctx))...)
+}
+
+// Labels of task containers (docs/spec/02 section 4.11).
+const (
+	LabelTaskARN   = "com.amazonaws.ecs.task-arn"
+	LabelContainer = "com.amazonaws.ecs.container-name"
+)
+
+// Containers returns the task containers of this stack's cluster, stopped ones too.
+func (s *Stack) Containers(ctx context.Context, cli *docker.Client) ([]container.Summary, error) {
+	list, err := cli.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", LabelTaskARN))})
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	cluster := s.Cluster
+	if cluster == "" {
+		cluster = "default"
+	}
+	return slices.DeleteFunc(list, func(c container.Summary) bool {
+		return !strings.Contains(c.Labels[LabelTaskARN], "/"+cluster+"/")
+	}), nil
+}
+
+func (s *Stack) removeContainers(ctx context.Context) error {
+	cli, err := docker.NewClientWithOpts(docker.WithHost(s.DockerHost), docker.WithAPIVersionNegotiation())
+	if err != nil {
+		return fmt.Errorf("make a Docker client: %w", err)
+	}
+	defer cli.Close()
+	list, err := s.Containers(ctx, cli)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range list {
+		if err := cli.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("remove container %s: %w", c.ID, err))
+		}
+	}
+	return errors.Join(errs...)
+}

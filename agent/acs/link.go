@@ -20,11 +20,11 @@ type link struct {
 	conn *websocket.Conn
 	raw  net.Conn // under conn
 
-	out      chan outgoing
-	active   chan struct{} // a recognised message came
-	ended    chan struct{} // the connection is being dropped
-	closing  chan struct{} // the writer has to finish with a close frame
-	written  chan struct{} // the writer has finished
+	out     chan outgoing
+	active  chan struct{} // a recognised message came
+	ended   chan struct{} // the connection is being dropped
+	closing chan struct{} // the writer has to finish with a close frame
+	written chan struct{} // the writer has finished
 }
 
 // outgoing is a frame for the writer.

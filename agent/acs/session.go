@@ -181,9 +181,12 @@ func (s *Session) pause(err error, lived time.Duration, attempt int) time.Durati
 // clean reports whether a connection ended as connections do (docs/spec/01 section
 // 3.3).
 func clean(err error) bool {
-	return errors.Is(err, errExpired) || errors.Is(err, errCloseRequested) ||
-		websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway,
-			websocket.CloseInternalServerErr, websocket.CloseAbnormalClosure)
+	if errors.Is(err, errExpired) || errors.Is(err, errCloseRequested) {
+		return true
+	}
+	var closed *websocket.CloseError
+	return errors.As(err, &closed) && websocket.IsCloseError(closed, websocket.CloseNormalClosure,
+		websocket.CloseGoingAway, websocket.CloseInternalServerErr, websocket.CloseAbnormalClosure)
 }
 
 // attach makes l the live connection and gives it what has waited for one.

@@ -93,5 +93,5 @@ func (m *IMDS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Credentials returns fixed keys; the session token may be empty.
 func Credentials(sessionToken string) aws.CredentialsProvider {
-	return credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", sessionToken)
+	return credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", secretKey, sessionToken)
 }

@@ -1,6 +1,7 @@
 package ecsapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -146,6 +147,9 @@ func call[In, Out any](ctx context.Context, c *Client, operation string, in *In)
 		Decode: func(status int, header http.Header, body []byte) error {
 			if status/100 != 2 {
 				return decodeError(status, header, body)
+			}
+			if len(bytes.TrimSpace(body)) == 0 {
+				return nil
 			}
 			if err := json.Unmarshal(body, out); err != nil {
 				return fmt.Errorf("decode the reply: %w", err)

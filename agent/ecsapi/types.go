@@ -38,7 +38,7 @@ func (t *Time) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	seconds, err := strconv.ParseFloat(string(data), 64)
-	if err != nil || math.Abs(seconds) > 1<<40 {
+	if err != nil || !(math.Abs(seconds) <= 1<<40) { // also true for NaN
 		return fmt.Errorf("read time %.40s: want seconds since 1970", data)
 	}
 	t.Time = time.UnixMilli(int64(math.Round(seconds * 1000))).UTC()

@@ -56,7 +56,9 @@ func (a *applier) begin(s Step) {
 		a.st.Volumes[s.Volume].Applied = true
 		return
 	}
-	a.st.Containers[s.Container].Applied = s.Kind.Target()
+	c := &a.st.Containers[s.Container]
+	c.Applied = s.Kind.Target()
+	c.CreateTried = c.CreateTried || s.Kind == StepCreate
 }
 
 func (a *applier) done(d *Done) {
@@ -290,18 +292,23 @@ func (a *applier) refuse(e *Refuse) {
 	a.blame(c, e.Err)
 }
 
-// fail records why the task must stop. White space is folded and the first letter
-// capitalised (docs/spec/02 section 2.4).
+// fail records why the task must stop; the first reason is kept.
 func (a *applier) fail(reason string) {
 	a.st.Desired = Stopped
-	if a.st.TerminalReason != "" {
-		return
+	if a.st.TerminalReason == "" {
+		a.st.TerminalReason = reason
 	}
-	reason = strings.Join(strings.Fields(reason), " ")
-	if first, size := utf8.DecodeRuneInString(reason); size > 0 {
-		reason = string(unicode.ToTitle(first)) + reason[size:]
+}
+
+// ResourceReason renders the failure of a resource of the task as ECS shows it:
+// white space is folded and the first letter capitalised (docs/spec/02 section 2.4).
+func ResourceReason(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	first, size := utf8.DecodeRuneInString(text)
+	if size == 0 {
+		return text
 	}
-	a.st.TerminalReason = reason
+	return string(unicode.ToTitle(first)) + text[size:]
 }
 
 // blame records the first error that applied to the container.
@@ -340,8 +347,11 @@ func (a *applier) merge(i int, s *Sight) {
 		return
 	}
 	c := &a.st.Containers[i]
-	if c.RuntimeID == "" {
+	if c.RuntimeID == "" && s.RuntimeID != "" {
 		c.RuntimeID = s.RuntimeID
+		if s.Name != "" {
+			c.DockerName = s.Name
+		}
 	}
 	if c.ImageID == "" {
 		c.ImageID = s.ImageID

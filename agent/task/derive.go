@@ -64,23 +64,9 @@ func (a *applier) deriveKnown() {
 		if a.st.StoppedAt.IsZero() {
 			a.st.StoppedAt = a.now
 		}
-		if a.st.ExecutionStoppedAt.IsZero() && len(a.spec.Containers) > 0 && a.anyStarted() {
-			a.st.ExecutionStoppedAt = a.now
-		}
 	case a.st.Known == Running && a.st.StartedAt.IsZero():
 		a.st.StartedAt = a.now
 	}
-}
-
-// anyStarted reports whether a container ever ran: a task without essential
-// containers has then stopped executing when the last one ends.
-func (a *applier) anyStarted() bool {
-	for i := range a.st.Containers {
-		if !a.st.Containers[i].StartedAt.IsZero() {
-			return true
-		}
-	}
-	return false
 }
 
 // taskStatus maps a container's known status to the task's (docs/spec/02 section 1.2).

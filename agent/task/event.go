@@ -90,18 +90,17 @@ type Done struct {
 	// is known of the container.
 	Unreachable bool
 
-	ImageID, Digest      string // StepManifest, StepPull
-	PullStart, PullStop  time.Time
-	RuntimeID            string   // StepCreate
-	HostPorts            []uint16 // StepCreate
-	Sight                *Sight   // what an inspect showed after the step
-	VolumeAlreadyPresent bool     // StepVolume: a shared volume that is not ours to remove
+	ImageID, Digest     string    // StepManifest, StepPull
+	PullStart, PullStop time.Time // StepPull; zero when nothing was pulled
+	RuntimeID           string    // StepCreate
+	HostPorts           []uint16  // StepCreate
+	Sight               *Sight    // what an inspect showed after the step
 }
 
 // Sight is what the runtime shows of a container.
 type Sight struct {
 	Status                           ContainerStatus // Created, Running or Stopped
-	RuntimeID, ImageID               string
+	RuntimeID, Name, ImageID         string
 	ExitCode                         *int
 	OOM                              bool
 	StateError                       string

@@ -83,9 +83,7 @@ func (s *State) Rejected() bool {
 // lost begins anew: what the runtime shows fills it.
 func RestoreState(spec *Spec, saved State, now time.Time) State {
 	if len(saved.Containers) != len(spec.Containers) {
-		fresh := NewState(spec, Running, now)
-		fresh.Desired = max(fresh.Desired, saved.Desired)
-		return fresh
+		return NewState(spec, max(Running, saved.Desired), now)
 	}
 	st := saved
 	st.Containers = slices.Clone(saved.Containers)

@@ -45,6 +45,8 @@ type ContainerState struct {
 
 	// DockerName is chosen, and made durable, before the container is created.
 	DockerName string
+	// CreateTried says that Docker was asked to create it: clean-up looks for it.
+	CreateTried bool `json:",omitempty"`
 	// RuntimeID is Docker's id; empty until created.
 	RuntimeID   string `json:",omitempty"`
 	ImageID     string `json:",omitempty"`

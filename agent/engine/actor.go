@@ -1,0 +1,328 @@
+package engine
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/runtime"
+	"ecsagent/agent/task"
+)
+
+// actor owns one task. Everything in it but box, snap and saver belongs to its
+// goroutine.
+type actor struct {
+	e    *Engine
+	spec *task.Spec
+	log  *zap.Logger
+
+	box  *mailbox
+	snap atomic.Pointer[task.Snapshot]
+	sav  saver
+
+	st       task.State
+	sent     task.Status // what ECS has accepted
+	dirty    bool        // st has changes that were not handed to the saver
+	restored bool        // from the last run; its containers may exist
+	found    atomic.Bool // reconciliation found a container of it that has not ended
+	admitted bool
+	released bool // host resources were given back
+
+	containers  []containerWork
+	outstanding int // workers that will answer
+	lastWaits   []task.Wait
+
+	cleanup cleanupState
+}
+
+// containerWork is what goes on around one container.
+type containerWork struct {
+	cancel  context.CancelFunc // of the image step under way
+	looking bool               // an inspect is under way
+	oom     bool               // Docker told of an OOM kill
+	held    []runtime.Event    // events that wait for the step or the inspect to end
+	// imageEnv is the image's environment; known when the image was seen by this
+	// process.
+	imageEnv []string
+	hasImage bool
+	ports    bool // its host ports are held
+}
+
+// message is what an actor hears. Its handle runs on the actor's goroutine.
+type message interface{ handle(*actor) }
+
+type (
+	// desireMessage asks for a status; answer is called once that is durable.
+	desireMessage struct {
+		status task.Status
+		answer func(error)
+	}
+	// eventMessage is an event for the state.
+	eventMessage struct{ event task.Event }
+	// admittedMessage grants the host's resources, or refuses them with a reason.
+	admittedMessage struct{ reason string }
+	sentMessage     struct{ sent task.Sent }
+	wakeMessage     struct{}
+)
+
+func newActor(e *Engine, rec *task.Record) *actor {
+	a := &actor{
+		e: e, spec: rec.Spec, st: rec.State, sent: rec.Sent.Task,
+		log:        e.log.With(zap.String("task", rec.Spec.ARN)),
+		box:        newMailbox(),
+		containers: make([]containerWork, len(rec.Spec.Containers)),
+	}
+	a.sav = saver{e: e, arn: rec.Spec.ARN}
+	a.publish()
+	return a
+}
+
+// run is the actor: one message at a time, then what may be done next. It ends with
+// ctx, or when the task has been cleaned up.
+func (a *actor) run(ctx context.Context) {
+	defer a.cancelImages()
+	// ECS may not have heard of what was known before a restart.
+	a.sav.add(saveItem{snap: a.snap.Load(), durable: !a.dirty})
+	a.dirty = false
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	ready := a.e.ready
+	for {
+		if ready == nil {
+			if wake := a.proceed(ctx); !wake.IsZero() {
+				timer.Reset(max(0, time.Until(wake)))
+			} else {
+				timer.Stop()
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ready:
+			ready = nil
+		case <-timer.C:
+		case <-a.box.signal:
+		}
+		for _, m := range a.box.take() {
+			m.handle(a)
+		}
+		if a.cleanup.done {
+			a.leave()
+			return
+		}
+	}
+}
+
+// proceed starts what may be done now and returns when to look again without being
+// told.
+func (a *actor) proceed(ctx context.Context) time.Time {
+	now := time.Now()
+	before := a.snap.Load()
+	rules := a.rules()
+	moves := task.Settle(a.spec, &a.st, now, rules)
+	for _, s := range moves.Steps {
+		task.Apply(a.spec, &a.st, task.Begin{Step: s}, now, rules)
+		a.launch(ctx, s)
+	}
+	if len(moves.Steps) > 0 || significant(&before.State, &a.st) {
+		a.changed(before)
+	}
+	a.logWaits(moves.Waits)
+	wake := moves.Wake
+	for _, w := range moves.Waits {
+		if w.For == task.WaitCredentials {
+			wake = earliest(wake, now.Add(time.Minute))
+		}
+	}
+	return earliest(wake, a.planCleanup(ctx, now))
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (a *actor) rules() task.Rules {
+	r := a.e.rules
+	r.Admitted = a.admitted
+	id := a.spec.ExecutionCredentialsID
+	r.NoExecutionCredentials = id != "" && a.e.opt.Credentials != nil && !a.e.opt.Credentials.Has(id)
+	return r
+}
+
+// apply works one event into the state and makes the change known.
+func (a *actor) apply(event task.Event, now time.Time) {
+	before := a.snap.Load()
+	task.Apply(a.spec, &a.st, event, now, a.rules())
+	a.changed(before)
+}
+
+func (a *actor) publish() { a.snap.Store(a.st.Snapshot(a.spec)) }
+
+// changed publishes the state and has it saved when something changed that must not
+// be lost or that ECS should hear of. The rest is saved along with that.
+func (a *actor) changed(before *task.Snapshot) {
+	a.publish()
+	a.dirty = true
+	if a.st.Known == task.Stopped && before.State.Known != task.Stopped {
+		a.release()
+	}
+	a.dropWork()
+	if significant(&before.State, &a.st) {
+		a.logChange(&before.State)
+		a.save(nil)
+	}
+}
+
+// save hands the state to the saver; answer is called once it is durable.
+func (a *actor) save(answer func(error)) {
+	item := saveItem{answer: answer}
+	if a.dirty {
+		item.snap = a.snap.Load()
+		a.dirty = false
+	}
+	a.sav.add(item)
+}
+
+// release gives the host's resources back. It comes before ECS hears that the task
+// stopped (docs/spec/02 section 11.1, C9).
+func (a *actor) release() {
+	if !a.released {
+		a.released = true
+		a.e.grant(a.e.admission.release(a.spec.ARN))
+	}
+}
+
+// dropWork ends image steps whose container has stopped meanwhile and gives back
+// the host ports of stopped containers.
+func (a *actor) dropWork() {
+	for i := range a.containers {
+		c, w := &a.st.Containers[i], &a.containers[i]
+		if c.Known != task.ContainerStopped {
+			continue
+		}
+		if w.cancel != nil {
+			w.cancel()
+			w.cancel = nil
+		}
+		if w.ports && c.Applied == task.ContainerNone {
+			w.ports = false
+			a.e.opt.HostPorts.Release(a.spec.Containers[i].Ports, c.HostPorts)
+		}
+	}
+}
+
+// restorePorts reserves the host ports of containers of the last run.
+func (a *actor) restorePorts() {
+	for i := range a.st.Containers {
+		if c := &a.st.Containers[i]; len(c.HostPorts) > 0 && c.Known != task.ContainerStopped {
+			a.e.opt.HostPorts.Restore(a.spec.Containers[i].Ports, c.HostPorts)
+			a.containers[i].ports = true
+		}
+	}
+}
+
+func (a *actor) cancelImages() {
+	for i := range a.containers {
+		if cancel := a.containers[i].cancel; cancel != nil {
+			cancel()
+		}
+	}
+}
+
+// leave ends the actor after clean-up. Whoever still asked for something is
+// answered: the task is over.
+func (a *actor) leave() {
+	a.e.tasks.Delete(a.spec.ARN)
+	for _, m := range a.box.close() {
+		if d, ok := m.(desireMessage); ok {
+			d.answer(nil)
+		}
+	}
+}
+
+func (m desireMessage) handle(a *actor) {
+	if m.status > a.st.Desired {
+		a.log.Info("task is asked for another status", zap.Stringer("desired", m.status))
+		a.apply(task.Desire{Status: m.status}, time.Now())
+	}
+	a.save(m.answer)
+}
+
+func (m eventMessage) handle(a *actor) { a.apply(m.event, time.Now()) }
+
+func (m admittedMessage) handle(a *actor) {
+	if m.reason != "" {
+		a.apply(task.Fail{Reason: m.reason}, time.Now())
+		return
+	}
+	a.admitted = true
+}
+
+func (m sentMessage) handle(a *actor) { a.sent = max(a.sent, m.sent.Task) }
+
+func (wakeMessage) handle(*actor) {}
+
+// significant reports whether a change must be durable soon: statuses, errors and
+// restarts. What Docker remembers can be asked of it again.
+func significant(before, after *task.State) bool {
+	if before.Desired != after.Desired || before.Known != after.Known || before.TerminalReason != after.TerminalReason {
+		return true
+	}
+	for i := range after.Containers {
+		b, c := &before.Containers[i], &after.Containers[i]
+		if b.Desired != c.Desired || b.Error != c.Error || b.RestartCount != c.RestartCount || b.Uncertain != c.Uncertain {
+			return true
+		}
+		if b.Known != c.Known && (c.Known.IsRunning() || c.Known == task.ContainerStopped ||
+			c.Known == task.ContainerManifestPulled && c.ImageDigest != "") {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *actor) logChange(before *task.State) {
+	for i := range a.st.Containers {
+		b, c := &before.Containers[i], &a.st.Containers[i]
+		if b.Known == c.Known && b.Error == c.Error {
+			continue
+		}
+		fields := []zap.Field{zap.String("container", a.spec.Containers[i].Name), zap.Stringer("status", c.Known)}
+		if c.ExitCode != nil {
+			fields = append(fields, zap.Int("exit_code", *c.ExitCode))
+		}
+		if c.Error != nil {
+			fields = append(fields, zap.Error(c.Error))
+		}
+		a.log.Info("container changed", fields...)
+	}
+	if before.Known != a.st.Known || before.Desired != a.st.Desired {
+		a.log.Info("task changed", zap.Stringer("status", a.st.Known), zap.Stringer("desired", a.st.Desired),
+			zap.String("reason", a.st.TerminalReason))
+	}
+}
+
+// logWaits tells once why containers do not move.
+func (a *actor) logWaits(waits []task.Wait) {
+	same := len(waits) == len(a.lastWaits)
+	for i := 0; same && i < len(waits); i++ {
+		same = waits[i] == a.lastWaits[i]
+	}
+	if same {
+		return
+	}
+	a.lastWaits = waits
+	for _, w := range waits {
+		fields := []zap.Field{zap.String("reason", w.Text(a.spec))}
+		if w.Container >= 0 {
+			fields = append(fields, zap.String("container", a.spec.Containers[w.Container].Name))
+		}
+		a.log.Debug("waiting", fields...)
+	}
+}

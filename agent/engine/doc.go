@@ -1,0 +1,23 @@
+// Package engine makes the host match what ECS asks for.
+//
+// Each task has an actor: one goroutine that owns the task's State and reads
+// events from an unbounded mailbox, so that no sender ever waits for a task.
+//
+//	Deliver ─┐                                   ┌─▶ step workers (Docker, images, volumes)
+//	Watch  ──┼─▶ mailbox ─▶ actor ── task.Apply ─┤           │ with deadlines
+//	timers ──┘                 ▲     task.Plan   └─▶ saver ──▶ Store, then Reporter
+//	                           └──────── answers ◀───────────┘
+//
+// The actor does no I/O. It applies an event, publishes a snapshot, asks task.Plan
+// what may run now and hands that to workers; their answers come back through the
+// same mailbox. A snapshot reaches the Reporter only after it is durable.
+//
+// What is chosen by chance (names of containers and volumes, endpoint ids) is part
+// of the record that Deliver stores before anything is created. What Docker itself
+// remembers is not waited for: after a crash it is found by id, name or label.
+//
+// Reconciliation (start-up, a lost event stream, every few minutes) is one List of
+// all containers; only those that differ from what is known are inspected.
+//
+// It follows docs/spec/02, chapters 2, 8 and 11.
+package engine

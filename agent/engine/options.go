@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"errors"
+	"math/rand/v2"
+	goruntime "runtime"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/task"
+)
+
+// Options are the engine's parts and settings. Store, Reporter, Runtime, Images,
+// HostPorts, Builder and Log are required.
+type Options struct {
+	Store       Store
+	Reporter    Reporter
+	Runtime     Runtime
+	Images      Images
+	HostPorts   HostPorts
+	Builder     Builder
+	Credentials Credentials // nil: nothing waits for credentials
+	Log         *zap.Logger
+
+	// Restored are the tasks of the last run and Sequence its latest sequence number.
+	Restored []task.Record
+	Sequence int64
+
+	Capacity    Capacity
+	Pull        task.PullBehavior
+	PullUpfront bool          // ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT
+	StopTimeout time.Duration // ECS_CONTAINER_STOP_TIMEOUT; default 30 s
+	// CleanupWait is how long a stopped task is kept, plus a random part of
+	// CleanupJitter; default 3 h and none.
+	CleanupWait, CleanupJitter time.Duration
+	// MatchSharedVolumes is ECS_SHARED_VOLUME_MATCH_FULL_CONFIG.
+	MatchSharedVolumes bool
+	// TaskLimits is ECS_ENABLE_TASK_CPU_MEM_LIMIT: a container may not ask for more
+	// memory than its task.
+	TaskLimits bool
+	GPUSupport bool
+
+	// Launches bounds how many creates and starts run at once; stops, pulls and
+	// everything else are not bounded. Default: twice the logical CPUs.
+	Launches int
+	// AdmissionAge is how long the oldest waiting task may be passed by smaller ones;
+	// default 5 min.
+	AdmissionAge time.Duration
+	// ReconcileEvery is the period of the check of all containers, plus up to a tenth;
+	// default 5 min.
+	ReconcileEvery time.Duration
+
+	// Random gives numbers in [0, 1); default math/rand.
+	Random func() float64
+}
+
+func (o *Options) complete() error {
+	if o.Store == nil || o.Reporter == nil || o.Runtime == nil || o.Images == nil ||
+		o.HostPorts == nil || o.Builder == nil || o.Log == nil {
+		return errors.New("engine needs a store, a reporter, a runtime, images, host ports, a builder and a log")
+	}
+	setDefault(&o.StopTimeout, 30*time.Second)
+	setDefault(&o.CleanupWait, 3*time.Hour)
+	setDefault(&o.Launches, 2*goruntime.NumCPU())
+	setDefault(&o.AdmissionAge, 5*time.Minute)
+	setDefault(&o.ReconcileEvery, 5*time.Minute)
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+	return nil
+}
+
+func setDefault[T int | time.Duration](v *T, value T) {
+	if *v <= 0 {
+		*v = value
+	}
+}

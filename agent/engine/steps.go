@@ -1,0 +1,271 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/runtime"
+	"ecsagent/agent/task"
+)
+
+// stepWork is one step on its way through a worker. It reads a snapshot; the
+// actor's state stays the actor's.
+type stepWork struct {
+	e    *Engine
+	snap *task.Snapshot
+	step task.Step
+
+	imageEnv []string
+	hasImage bool
+}
+
+// answer is what a worker brings back.
+type answer struct {
+	done task.Done
+	// then is applied after done, e.g. the exit of a container that ran for a moment.
+	then     task.Event
+	imageEnv []string
+	hasImage bool
+}
+
+type stepMessage struct{ answer }
+
+// launch hands a step to a worker. Its answer comes through the mailbox, unless the
+// engine ends meanwhile: then nothing is known and nothing is said.
+func (a *actor) launch(ctx context.Context, s task.Step) {
+	w := &stepWork{e: a.e, snap: a.st.Snapshot(a.spec), step: s}
+	stepCtx, cancel := context.WithCancel(ctx)
+	if s.Kind != task.StepVolume {
+		cw := &a.containers[s.Container]
+		w.imageEnv, w.hasImage = cw.imageEnv, cw.hasImage
+		if s.Kind == task.StepManifest || s.Kind == task.StepPull {
+			cw.cancel = cancel
+		}
+	}
+	a.outstanding++
+	a.e.workers.Go(func() {
+		defer cancel()
+		result := w.run(stepCtx)
+		if ctx.Err() == nil {
+			a.box.put(stepMessage{result})
+		}
+	})
+}
+
+func (m stepMessage) handle(a *actor) {
+	a.outstanding--
+	s, now := m.done.Step, time.Now()
+	if s.Kind != task.StepVolume {
+		cw := &a.containers[s.Container]
+		if m.hasImage {
+			cw.imageEnv, cw.hasImage = m.imageEnv, true
+		}
+		if s.Kind == task.StepManifest || s.Kind == task.StepPull {
+			cw.cancel = nil
+		}
+		if s.Kind == task.StepCreate && len(m.done.HostPorts) > 0 {
+			a.keepPorts(s.Container, m.done.HostPorts)
+		}
+	}
+	a.apply(m.done, now)
+	if m.then != nil {
+		a.apply(m.then, now)
+	}
+	if s.Kind != task.StepVolume {
+		a.catchUp(s.Container)
+	}
+}
+
+// keepPorts remembers that a container holds host ports, unless it stopped while it
+// was being created.
+func (a *actor) keepPorts(i int, ports []uint16) {
+	if a.st.Containers[i].Known == task.ContainerStopped {
+		a.e.opt.HostPorts.Release(a.spec.Containers[i].Ports, ports)
+		return
+	}
+	a.containers[i].ports = true
+}
+
+// run does the step. A panic is that step's failure and nobody else's.
+func (w *stepWork) run(ctx context.Context) (result answer) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			w.e.log.Error("step panicked", zap.String("task", w.snap.ARN), zap.Stringer("step", w.step.Kind),
+				zap.Any("error", cause), zap.ByteString("stack", debug.Stack()))
+			result.done = task.Done{Err: &task.Error{Message: fmt.Sprintf("internal error in step %s: %v", w.step.Kind, cause)}}
+		}
+		result.done.Step = w.step
+	}()
+	switch w.step.Kind {
+	case task.StepVolume:
+		result.done.Err = w.volume(ctx)
+	case task.StepManifest:
+		w.manifest(ctx, &result)
+	case task.StepPull:
+		w.pull(ctx, &result)
+	case task.StepCreate:
+		w.create(ctx, &result)
+	case task.StepStart, task.StepRestart:
+		w.start(ctx, &result)
+	case task.StepStop:
+		w.stop(ctx, &result)
+	case task.StepProvision:
+		result.done.Err = &task.Error{Name: "ContainerNetworkingError",
+			Message: "container resource provisioning: this container has no task network to set up"}
+	}
+	return result
+}
+
+func (w *stepWork) container() *task.Container { return &w.snap.Containers[w.step.Container] }
+
+func (w *stepWork) state() *task.ContainerState { return &w.snap.State.Containers[w.step.Container] }
+
+func (w *stepWork) imageRequest() ImageRequest {
+	c := w.container()
+	return ImageRequest{
+		Ref: c.Image, Auth: c.RegistryAuth,
+		ExecutionCredentialsID: w.snap.ExecutionCredentialsID, Digest: w.state().ImageDigest,
+	}
+}
+
+func (w *stepWork) manifest(ctx context.Context, r *answer) {
+	if w.container().Internal() {
+		return
+	}
+	digest, err := w.e.opt.Images.Digest(ctx, w.imageRequest())
+	r.done.Digest = digest
+	r.done.Err = reason(err, "CannotPullImageManifestError")
+}
+
+func (w *stepWork) pull(ctx context.Context, r *answer) {
+	if w.container().Internal() {
+		return
+	}
+	image, err := w.e.opt.Images.Ensure(ctx, w.imageRequest())
+	r.done.ImageID, r.done.Digest = image.ImageID, image.Digest
+	r.done.PullStart, r.done.PullStop = image.StartedAt, image.StoppedAt
+	r.done.Err = reason(err, "CannotPullContainerError")
+	r.imageEnv, r.hasImage = image.Env, err == nil
+}
+
+func (w *stepWork) create(ctx context.Context, r *answer) {
+	if !w.hasImage && !w.container().Internal() {
+		// Restored between pull and create. When this fails, create will say so.
+		image, err := w.e.opt.Images.Ensure(ctx, w.imageRequest())
+		r.imageEnv, r.hasImage = image.Env, err == nil
+		w.imageEnv = image.Env
+	}
+	ports := w.container().Ports
+	chosen := w.state().HostPorts
+	if len(ports) > 0 && len(chosen) == 0 {
+		var err error
+		if chosen, err = w.e.opt.HostPorts.Allocate(ports); err != nil {
+			r.done.Err = reason(err, "HostConfigError")
+			return
+		}
+		w.state().HostPorts = chosen
+	}
+	id, err := w.createNow(ctx)
+	if err != nil {
+		w.e.opt.HostPorts.Release(ports, chosen)
+		r.done.Err = reason(err, "CannotCreateContainerError")
+		return
+	}
+	r.done.RuntimeID, r.done.HostPorts = id, chosen
+}
+
+func (w *stepWork) createNow(ctx context.Context) (string, error) {
+	request, err := w.e.opt.Builder.Build(w.snap.Spec, w.step.Container, &w.snap.State, w.imageEnv)
+	if err != nil {
+		return "", err
+	}
+	if err := w.e.acquire(ctx); err != nil {
+		return "", err
+	}
+	defer w.e.releaseLaunch()
+	return w.e.opt.Runtime.Create(ctx, request)
+}
+
+// start starts the container and looks at it. One that has exited by then is
+// reported as running first (docs/spec/02 section 2.6.1).
+func (w *stepWork) start(ctx context.Context, r *answer) {
+	id := w.state().RuntimeID
+	if err := w.startNow(ctx, id); err != nil {
+		r.done.Err = reason(err, "CannotStartContainerError")
+		r.done.Uncertain = mayRun(err, r.done.Err)
+		return
+	}
+	seen, err := w.e.opt.Runtime.Inspect(ctx, id)
+	if err != nil {
+		r.done.Err = reason(err, "CannotInspectContainerError")
+		r.done.Uncertain = !errors.Is(err, runtime.ErrNotFound)
+		return
+	}
+	sight := sightOf(&seen)
+	r.done.Sight = sight
+	if sight.Status == task.ContainerStopped {
+		r.then = task.Exit{Container: w.step.Container, ExitCode: sight.ExitCode, Sight: sight, Time: sight.FinishedAt}
+	}
+}
+
+func (w *stepWork) startNow(ctx context.Context, id string) error {
+	if err := w.e.acquire(ctx); err != nil {
+		return err
+	}
+	defer w.e.releaseLaunch()
+	return w.e.opt.Runtime.Start(ctx, id)
+}
+
+// mayRun reports whether a start that failed may have taken effect (docs/spec/02
+// section 2.6).
+func mayRun(err error, shown *task.Error) bool {
+	return errors.Is(err, runtime.ErrTimeout) || errors.Is(err, runtime.ErrUnavailable) ||
+		shown.Name == "DockerTimeoutError" || strings.HasSuffix(shown.Message, "EOF")
+}
+
+// acquire waits for a place among the creates and starts that run at once.
+func (e *Engine) acquire(ctx context.Context) error {
+	select {
+	case e.launches <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *Engine) releaseLaunch() { <-e.launches }
+
+// reason is what ECS shows of an error: the one it carries, or its text under a
+// name.
+func reason(err error, name string) *task.Error {
+	if err == nil {
+		return nil
+	}
+	var shown *task.Error
+	if errors.As(err, &shown) {
+		return shown
+	}
+	return &task.Error{Name: name, Message: err.Error()}
+}
+
+// sightOf puts what the runtime shows into the task's words.
+func sightOf(c *runtime.Container) *task.Sight {
+	s := &task.Sight{
+		Status: c.Status, RuntimeID: c.ID, Name: c.Name, ImageID: c.Image,
+		ExitCode: c.ExitCode, OOM: c.OOM, StateError: c.Error,
+		CreatedAt: c.CreatedAt, StartedAt: c.StartedAt, FinishedAt: c.FinishedAt,
+		Bindings: c.Bindings, Mounts: c.Mounts,
+		HasHealthCheck: c.HasHealthCheck, Health: c.Health, HealthStarting: c.HealthStarting, HealthOutput: c.HealthOutput,
+	}
+	for name, n := range c.Networks {
+		s.Networks = append(s.Networks, task.Network{Name: name, IPv4: n.IPv4, IPv6: n.IPv6, MAC: n.MAC, Gateway: n.Gateway})
+	}
+	sortNetworks(s.Networks)
+	return s
+}

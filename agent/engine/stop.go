@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/runtime"
+	"ecsagent/agent/task"
+)
+
+// Limits of stopping (docs/spec/02 section 2.8).
+const (
+	stopAttempts  = 5
+	stopRetryMin  = time.Second
+	stopRetryMax  = 5 * time.Second
+	stopRetryGrow = 1.3
+	stopJitter    = 0.2
+	pingLimit     = 5 * time.Second
+)
+
+// stop stops the container: up to five attempts of one stop call, and an inspect
+// after the one that tells how it ended. When they all fail and Docker does not
+// answer a ping, nothing is known and the planner has it tried again.
+func (w *stepWork) stop(ctx context.Context, r *answer) {
+	c := w.state()
+	id := c.RuntimeID
+	if id == "" {
+		id = c.DockerName
+	}
+	timeout := stopTimeout(w.container().StopTimeout, w.e.opt.StopTimeout)
+	var err error
+	for attempt, wait := 1, stopRetryMin; ; attempt, wait = attempt+1, min(time.Duration(float64(wait)*stopRetryGrow), stopRetryMax) {
+		if err = w.stopOnce(ctx, id, timeout, r); err == nil {
+			return
+		}
+		w.e.log.Warn("container not stopped", zap.String("task", w.snap.ARN), zap.String("container", w.container().Name),
+			zap.Int("attempt", attempt), zap.Error(err))
+		if attempt == stopAttempts || !sleep(ctx, wait+time.Duration(float64(wait)*stopJitter*w.e.opt.Random())) {
+			break
+		}
+	}
+	r.done.Err = reason(err, "CannotStopContainerError")
+	r.done.Sight = nil
+	pingCtx, cancel := context.WithTimeout(ctx, pingLimit)
+	defer cancel()
+	r.done.Unreachable = w.e.opt.Runtime.Ping(pingCtx) != nil
+}
+
+// stopOnce is nil once the container is known not to run.
+func (w *stepWork) stopOnce(ctx context.Context, id string, timeout time.Duration, r *answer) error {
+	err := w.e.opt.Runtime.Stop(ctx, id, timeout)
+	if errors.Is(err, runtime.ErrNotFound) {
+		return nil // gone, so stopped
+	}
+	seen, lookErr := w.e.opt.Runtime.Inspect(ctx, id)
+	switch {
+	case lookErr == nil && (err == nil || seen.Status == task.ContainerStopped):
+		r.done.Sight = sightOf(&seen)
+		return nil
+	case errors.Is(lookErr, runtime.ErrNotFound):
+		return nil
+	}
+	return err
+}
+
+// stopTimeout is the time between SIGTERM and SIGKILL, in whole seconds.
+func stopTimeout(own, fallback time.Duration) time.Duration {
+	if own = own.Truncate(time.Second); own > 0 {
+		return own
+	}
+	return max(fallback, time.Second)
+}
+
+func sortNetworks(n []task.Network) {
+	slices.SortFunc(n, func(a, b task.Network) int { return strings.Compare(a.Name, b.Name) })
+}

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"encoding/json"
+
+	"ecsagent/agent/task"
+)
+
+// needs is everything a task may ask for that this agent cannot give yet. A task
+// that needs one of them is stopped with the reason instead of being run wrongly.
+var needs = []struct {
+	text  string
+	found func(*task.Spec) bool
+}{
+	{"network mode awsvpc is not supported by this agent", func(s *task.Spec) bool {
+		return s.NetworkMode == "awsvpc" || len(s.ENIs) > 0
+	}},
+	{"proxy configuration (App Mesh) is not supported by this agent", func(s *task.Spec) bool { return s.Proxy != nil }},
+	{"Service Connect is not supported by this agent", func(s *task.Spec) bool {
+		return anyAttachment(s, "serviceconnectdetail")
+	}},
+	{"pidMode task is not supported by this agent", func(s *task.Spec) bool { return s.PIDMode == "task" }},
+	{"ipcMode task is not supported by this agent", func(s *task.Spec) bool { return s.IPCMode == "task" }},
+	{"EFS volumes are not supported by this agent", anyVolume(task.VolumeEFS)},
+	{"S3 Files volumes are not supported by this agent", anyVolume(task.VolumeS3)},
+	{"EBS volumes are not supported by this agent", anyVolume(task.VolumeEBS)},
+	{"FSx for Windows File Server volumes are not supported by this agent", anyVolume(task.VolumeFSx)},
+	{"secrets are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.Secrets) > 0 })},
+	{"environment files are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.EnvFiles) > 0 })},
+	{"FireLens is not supported by this agent", anyContainer(func(c *task.Container) bool {
+		return c.FireLens != nil || logDriver(c) == "awsfirelens"
+	})},
+	{"credential specs are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.CredentialSpecs) > 0 })},
+	{"private registry credentials from Secrets Manager are not supported by this agent", anyContainer(func(c *task.Container) bool {
+		return c.RegistryAuth != nil && c.RegistryAuth.ASM != nil
+	})},
+}
+
+// unsupported names what the task needs and cannot have; empty when it can run.
+func unsupported(s *task.Spec) string {
+	for _, n := range needs {
+		if n.found(s) {
+			return n.text
+		}
+	}
+	return ""
+}
+
+func anyContainer(is func(*task.Container) bool) func(*task.Spec) bool {
+	return func(s *task.Spec) bool {
+		for i := range s.Containers {
+			if is(&s.Containers[i]) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func anyVolume(kind string) func(*task.Spec) bool {
+	return func(s *task.Spec) bool {
+		for i := range s.Volumes {
+			if s.Volumes[i].Type == kind {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func anyAttachment(s *task.Spec, kind string) bool {
+	for i := range s.Attachments {
+		if s.Attachments[i].Type == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// logDriver reads the log driver that ECS rendered; empty when it cannot be read,
+// which fails the container when it is created.
+func logDriver(c *task.Container) string {
+	var host struct{ LogConfig struct{ Type string } }
+	if c.DockerHostConfig == "" || json.Unmarshal([]byte(c.DockerHostConfig), &host) != nil {
+		return ""
+	}
+	return host.LogConfig.Type
+}

@@ -20,7 +20,7 @@ QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench)$$')
 VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --abbrev=0 2>/dev/null | sed 's/^v//' | grep . || echo 0.1.0)
 COMMIT    := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DIRTY     := $(shell [ -z "$$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || echo true)
-LDFLAGS   := -s -w -X ecsagent/agent/version.number=$(VERSION) -X ecsagent/agent/version.commit=$(COMMIT) -X ecsagent/agent/version.dirty=$(DIRTY)
+LDFLAGS   := -s -w -X main.version=$(VERSION) -X ecsagent/agent/version.number=$(VERSION) -X ecsagent/agent/version.commit=$(COMMIT) -X ecsagent/agent/version.dirty=$(DIRTY)
 BUILD      = CGO_ENABLED=0 $(GO) build -p $(JOBS) -trimpath -ldflags '$(LDFLAGS)'
 
 GOLANGCI_VERSION := v2.15.0

@@ -40,6 +40,7 @@ type Docker struct {
 	mu        sync.Mutex
 	calls     []Call
 	intercept Intercept
+	streams   map[*http.Request]context.CancelFunc // open event streams
 }
 
 // NewDocker listens on a socket file and forwards to the engine at host, a
@@ -67,7 +68,7 @@ func NewDocker(socket, host string) (*Docker, error) {
 		},
 		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
 	}
-	d := &Docker{host: "unix://" + socket, done: make(chan struct{})}
+	d := &Docker{host: "unix://" + socket, done: make(chan struct{}), streams: map[*http.Request]context.CancelFunc{}}
 	d.end = func() {
 		cancel()
 		transport.CloseIdleConnections()
@@ -124,7 +125,32 @@ func (d *Docker) serve(w http.ResponseWriter, r *http.Request, target http.Handl
 	if f != nil && f(c, w, r) {
 		return
 	}
+	if c.Path != "/events" {
+		target.ServeHTTP(w, r)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	r = r.WithContext(ctx)
+	d.mu.Lock()
+	d.streams[r] = cancel
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.streams, r)
+	}()
 	target.ServeHTTP(w, r)
+}
+
+// CloseStreams ends the open event streams and returns how many there were.
+func (d *Docker) CloseStreams() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, cancel := range d.streams {
+		cancel()
+	}
+	return len(d.streams)
 }
 
 var version = regexp.MustCompile(`^/v\d+\.\d+/`)

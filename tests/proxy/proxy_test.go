@@ -89,8 +89,18 @@ func TestTCP(t *testing.T) {
 	if err := <-answered; err != nil {
 		t.Fatal(err)
 	}
-	if n := p.Cut(); n != 1 {
-		t.Errorf("cut %d connections, want 1", n)
+	mute := through(t, p)
+	if err := say(t, mute, "before"); err != nil {
+		t.Fatal(err)
+	}
+	p.Mute()
+	go func() { _ = say(t, mute, "never") }()
+	c = through(t, p)
+	if err := say(t, c, "after"); err != nil {
+		t.Fatalf("a connection made after Mute: %v", err)
+	}
+	if n := p.Cut(); n != 3 {
+		t.Errorf("cut %d connections, want 3", n)
 	}
 	if err := say(t, c, "c"); err == nil {
 		t.Error("a cut connection answers")

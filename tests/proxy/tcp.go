@@ -19,6 +19,8 @@ type TCP struct {
 
 	mu      sync.Mutex
 	conns   map[net.Conn]struct{}
+	born    int // connections so far
+	mute    int // those up to this one are mute for ever
 	refuse  bool
 	latency time.Duration
 	flow    chan struct{} // closed while bytes may flow
@@ -104,6 +106,14 @@ func (p *TCP) Resume() {
 	}
 }
 
+// Mute keeps the connections of now open and lets no byte through them any more, as
+// when a router forgets them; new ones are as usual.
+func (p *TCP) Mute() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mute = p.born
+}
+
 // SetLatency delays each chunk by d in both directions.
 func (p *TCP) SetLatency(d time.Duration) {
 	p.mu.Lock()
@@ -141,6 +151,8 @@ func (p *TCP) accept() {
 func (p *TCP) serve(client net.Conn) {
 	p.mu.Lock()
 	network, target, refuse := p.network, p.target, p.refuse
+	p.born++
+	number := p.born
 	p.mu.Unlock()
 	if refuse {
 		_ = client.Close()
@@ -156,8 +168,8 @@ func (p *TCP) serve(client net.Conn) {
 	}
 	defer p.forget(client, server)
 	var both sync.WaitGroup
-	both.Go(func() { p.copy(server, client) })
-	both.Go(func() { p.copy(client, server) })
+	both.Go(func() { p.copy(number, server, client) })
+	both.Go(func() { p.copy(number, client, server) })
 	both.Wait()
 }
 
@@ -189,11 +201,11 @@ func (p *TCP) forget(ends ...net.Conn) {
 }
 
 // copy moves bytes one way until an end closes, then closes the other direction.
-func (p *TCP) copy(to, from net.Conn) {
+func (p *TCP) copy(number int, to, from net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && p.wait() {
+		if n > 0 && p.wait(number) {
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				break
 			}
@@ -209,11 +221,16 @@ func (p *TCP) copy(to, from net.Conn) {
 	_ = to.Close()
 }
 
-// wait holds a chunk back as long as the proxy is silent or slow; false when it is closed.
-func (p *TCP) wait() bool {
+// wait holds a chunk of a connection back as long as the proxy is silent or slow; false
+// when the proxy is closed.
+func (p *TCP) wait(number int) bool {
 	p.mu.Lock()
-	flow, latency := p.flow, p.latency
+	flow, latency, mute := p.flow, p.latency, number <= p.mute
 	p.mu.Unlock()
+	if mute {
+		<-p.closed
+		return false
+	}
 	select {
 	case <-flow:
 	case <-p.closed:

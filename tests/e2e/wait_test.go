@@ -1,0 +1,30 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ecsagent/tests/harness"
+)
+
+// eventually polls a question of the engine or the files and fails the test when
+// the answer stays no for d.
+func (e *env) eventually(d time.Duration, what string, ok func() (bool, error)) {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.ctx, d)
+	defer cancel()
+	err := harness.Poll(ctx, what, func(context.Context) (bool, error) {
+		yes, err := ok()
+		if err != nil {
+			return false, err
+		}
+		if !yes {
+			return false, fmt.Errorf("not yet: %s", what)
+		}
+		return true, nil
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+}

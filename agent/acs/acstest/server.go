@@ -160,7 +160,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &Conn{
 		tb: s.tb, ws: ws, Request: r, Query: r.URL.Query(),
-		frames: make(chan Frame, 1024), Closed: make(chan struct{}),
+		frames: make(chan Frame, 1024), Closed: make(chan struct{}), cut: make(chan struct{}),
 	}
 	s.mu.Lock()
 	select {
@@ -205,6 +205,10 @@ type Conn struct {
 	frames chan Frame
 	write  sync.Mutex
 	deaf   atomic.Bool
+
+	stalled atomic.Bool
+	cut     chan struct{} // closed by Cut
+	once    sync.Once
 }
 
 func (c *Conn) read() {
@@ -224,8 +228,14 @@ func (c *Conn) read() {
 			f.Type = fmt.Sprintf("not JSON: %v", err)
 		}
 		c.frames <- f
+		if c.stalled.Load() {
+			<-c.cut
+		}
 	}
 }
+
+// Stall makes the server read at most one more frame, until the connection is cut.
+func (c *Conn) Stall() { c.stalled.Store(true) }
 
 // Send sends a message. A message that is a string is taken as JSON.
 func (c *Conn) Send(kind string, message any) {
@@ -315,7 +325,10 @@ func (c *Conn) Close(code int, text string) {
 }
 
 // Cut ends the connection without a close frame.
-func (c *Conn) Cut() { _ = c.ws.NetConn().Close() }
+func (c *Conn) Cut() {
+	c.once.Do(func() { close(c.cut) })
+	_ = c.ws.NetConn().Close()
+}
 
 // IgnoreClose makes the server leave close frames of the agent unanswered and the
 // connection open.

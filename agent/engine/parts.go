@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"ecsagent/agent/image"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
 )
@@ -41,31 +42,16 @@ type Runtime interface {
 	RemoveVolume(ctx context.Context, name string) error
 }
 
-// ImageRequest names an image and what is needed to get it.
-type ImageRequest struct {
-	Ref                    string
-	Auth                   *task.RegistryAuth
-	ExecutionCredentialsID string
-	Digest                 string // pins the image when it is known
-}
-
-// ImageResult is what came of getting an image.
-type ImageResult struct {
-	ImageID              string
-	Digest               string
-	Env                  []string // of the image's configuration
-	Pulled               bool     // from a registry, between the two times
-	StartedAt, StoppedAt time.Time
-}
-
 // Images gets images (docs/spec/02 chapter 5).
 type Images interface {
 	// Digest resolves the image's manifest digest; it is empty when there is none to
 	// report.
-	Digest(ctx context.Context, r ImageRequest) (string, error)
+	Digest(ctx context.Context, r image.Request) (string, error)
 	// Ensure makes the image available locally. The result counts even beside an
 	// error: a failed pull has times too.
-	Ensure(ctx context.Context, r ImageRequest) (ImageResult, error)
+	Ensure(ctx context.Context, r image.Request) (image.Result, error)
+	// Forget says that an image that was there is gone.
+	Forget(ref string)
 }
 
 // HostPorts chooses free ports of the host.

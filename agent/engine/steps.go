@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ecsagent/agent/image"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
 )
@@ -126,9 +127,9 @@ func (w *stepWork) container() *task.Container { return &w.snap.Containers[w.ste
 
 func (w *stepWork) state() *task.ContainerState { return &w.snap.State.Containers[w.step.Container] }
 
-func (w *stepWork) imageRequest() ImageRequest {
+func (w *stepWork) imageRequest() image.Request {
 	c := w.container()
-	return ImageRequest{
+	return image.Request{
 		Ref: c.Image, Auth: c.RegistryAuth,
 		ExecutionCredentialsID: w.snap.ExecutionCredentialsID, Digest: w.state().ImageDigest,
 	}
@@ -147,19 +148,24 @@ func (w *stepWork) pull(ctx context.Context, r *answer) {
 	if w.container().Internal() {
 		return
 	}
-	image, err := w.e.opt.Images.Ensure(ctx, w.imageRequest())
-	r.done.ImageID, r.done.Digest = image.ImageID, image.Digest
-	r.done.PullStart, r.done.PullStop = image.StartedAt, image.StoppedAt
+	err := w.ensureImage(ctx, r)
 	r.done.Err = reason(err, "CannotPullContainerError")
-	r.imageEnv, r.hasImage = image.Env, err == nil
+}
+
+// ensureImage gets the image and remembers what it says of itself.
+func (w *stepWork) ensureImage(ctx context.Context, r *answer) error {
+	got, err := w.e.opt.Images.Ensure(ctx, w.imageRequest())
+	r.done.ImageID, r.done.Digest = got.ImageID, got.Digest
+	r.done.PullStart, r.done.PullStop = got.StartedAt, got.StoppedAt
+	r.imageEnv, r.hasImage = got.Env, true
+	w.imageEnv = got.Env
+	return err
 }
 
 func (w *stepWork) create(ctx context.Context, r *answer) {
 	if !w.hasImage && !w.container().Internal() {
 		// Restored between pull and create. When this fails, create will say so.
-		image, err := w.e.opt.Images.Ensure(ctx, w.imageRequest())
-		r.imageEnv, r.hasImage = image.Env, err == nil
-		w.imageEnv = image.Env
+		_ = w.ensureImage(ctx, r)
 	}
 	ports := w.container().Ports
 	chosen := w.state().HostPorts
@@ -172,6 +178,13 @@ func (w *stepWork) create(ctx context.Context, r *answer) {
 		w.state().HostPorts = chosen
 	}
 	id, err := w.createNow(ctx)
+	if errors.Is(err, runtime.ErrNotFound) && w.state().ImageID != "" {
+		// The image went away after it was got, e.g. in a clean-up by hand.
+		w.e.opt.Images.Forget(w.container().Image)
+		if w.ensureImage(ctx, r) == nil {
+			id, err = w.createNow(ctx)
+		}
+	}
 	if err != nil {
 		w.e.opt.HostPorts.Release(ports, chosen)
 		r.done.Err = reason(err, "CannotCreateContainerError")

@@ -1,10 +1,7 @@
 // Package version says which build this is.
 package version
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Set by the linker: -X ecsagent/agent/version.number=1.2.3 and so on.
 var (
@@ -16,17 +13,15 @@ var (
 // Number returns the semantic version.
 func Number() string { return number }
 
-// Commit returns the first eight characters of the commit, with a * before them for
-// a modified tree.
+// ShortCommit returns the first eight characters of the commit.
+func ShortCommit() string { return commit[:min(len(commit), 8)] }
+
+// Commit returns ShortCommit, with a * before it for a modified tree.
 func Commit() string {
-	short := commit
-	if len(short) > 8 {
-		short = short[:8]
-	}
 	if Dirty() {
-		return "*" + short
+		return "*" + ShortCommit()
 	}
-	return short
+	return ShortCommit()
 }
 
 // Dirty reports whether the tree was modified when the build was made.
@@ -38,18 +33,9 @@ func Line() string { return fmt.Sprintf("Amazon ECS Agent - v%s (%s)", number, C
 
 // Block is what the flag -version prints.
 func Block() string {
-	block := fmt.Sprintf("Amazon ECS Agent:\n\tVersion: %s\n\tCommit: %s\n", number, strings.TrimPrefix(Commit(), "*"))
+	block := fmt.Sprintf("Amazon ECS Agent:\n\tVersion: %s\n\tCommit: %s\n", number, ShortCommit())
 	if Dirty() {
 		block += "\tDirty: true\n"
 	}
 	return block
-}
-
-// UserAgent is the User-Agent of calls to AWS (docs/spec/01 section 1.1).
-func UserAgent(osType, osFamily string) string {
-	system := osType
-	if osFamily != "" {
-		system += "; " + osFamily
-	}
-	return fmt.Sprintf("%s (%s) (+http://aws.amazon.com/ecs/)", Line(), system)
 }

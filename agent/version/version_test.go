@@ -9,12 +9,6 @@ func TestTexts(t *testing.T) {
 	if got := Line(); got != "Amazon ECS Agent - v1.2.3 (01234567)" {
 		t.Error(got)
 	}
-	if got := UserAgent("linux", "debian_12"); got != "Amazon ECS Agent - v1.2.3 (01234567) (linux; debian_12) (+http://aws.amazon.com/ecs/)" {
-		t.Error(got)
-	}
-	if got := UserAgent("linux", ""); got != "Amazon ECS Agent - v1.2.3 (01234567) (linux) (+http://aws.amazon.com/ecs/)" {
-		t.Error(got)
-	}
 	dirty = "true"
 	if got := Line(); got != "Amazon ECS Agent - v1.2.3 (*01234567)" {
 		t.Error(got)

@@ -1,0 +1,178 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/capability"
+	"ecsagent/agent/ecsapi"
+	"ecsagent/agent/engine"
+	"ecsagent/agent/registration"
+	"ecsagent/agent/runtime"
+	"ecsagent/agent/runtime/docker"
+	"ecsagent/agent/store"
+)
+
+// agent is an agent that is registered and ready to serve.
+type agent struct {
+	*base
+	store     checkpoint
+	loaded    *store.Loaded
+	docker    *docker.Client
+	engineOf  docker.Version
+	api       *ecsapi.Client
+	discovery *ecsapi.Discovery
+	me        registration.Result
+	engine    *engine.Engine
+
+	confirming sync.WaitGroup // confirmations of attachments
+}
+
+// boot goes through the steps of docs/spec/01 section 1.3 up to registration.
+func boot(ctx context.Context, b *base) (*agent, error) {
+	a := &agent{base: b}
+	err := a.prepare(ctx)
+	if err == nil {
+		err = a.register(ctx)
+	}
+	if err != nil {
+		a.close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *agent) prepare(ctx context.Context) (err error) {
+	if a.store, a.loaded, err = openCheckpoint(a.cfg, a.log); err != nil {
+		return err
+	}
+	if err := a.checkCloudInit(ctx); err != nil {
+		return err
+	}
+	if err := a.connectDocker(ctx); err != nil {
+		return err
+	}
+	if a.api, err = a.ecs(); err != nil {
+		return err
+	}
+	a.discovery = ecsapi.NewDiscovery(a.api, a.log)
+	if a.cfg.WarmPoolsCheck && !a.imds.Blackholed() {
+		err := registration.WaitInService(ctx, a.imds.TargetLifecycleState, a.log)
+		if err != nil && ctx.Err() == nil {
+			return terminal(err)
+		}
+		return err
+	}
+	return nil
+}
+
+func (a *agent) connectDocker(ctx context.Context) (err error) {
+	limits := docker.Timeouts{
+		Create: a.cfg.ContainerCreateTimeout, Start: a.cfg.ContainerStartTimeout,
+		PullInactive: a.cfg.ImagePullInactivityTimeout,
+	}
+	a.docker, err = docker.New(ctx, docker.Options{Host: a.cfg.DockerEndpoint, Timeouts: limits, Log: a.log})
+	if err != nil {
+		if errors.Is(err, runtime.ErrInvalid) {
+			return terminal(err)
+		}
+		return err
+	}
+	a.engineOf, err = a.docker.Version(ctx)
+	return err
+}
+
+// register presents the instance to ECS, as a new one or as the one it was.
+func (a *agent) register(ctx context.Context) error {
+	id, err := a.identify(ctx)
+	if err != nil {
+		return err
+	}
+	attributes, err := a.attributes(ctx)
+	if err != nil {
+		return err
+	}
+	a.me, err = registration.Register(ctx, a.registrationMeans(), registration.Request{
+		Cluster: a.cfg.Cluster, InstanceARN: id.instanceARN, SavedCluster: id.cluster,
+		Resources: registration.Resources{
+			CPUs: a.host.CPUs, MemoryMiB: a.host.MemoryMiB, ReservedMemoryMiB: int64(a.cfg.ReservedMemory),
+			Ports: a.cfg.ReservedPorts, PortsUDP: a.cfg.ReservedPortsUDP,
+		},
+		Attributes: attributes, Custom: a.cfg.InstanceAttributes, Tags: a.cfg.ContainerInstanceTags,
+		NoIdentity: a.cfg.External || a.cfg.NoIID,
+	})
+	if err != nil {
+		return err
+	}
+	a.log.Info("registered", zap.String("instance", a.me.InstanceARN), zap.String("cluster", a.me.Cluster),
+		zap.Bool("again", id.instanceARN != ""))
+	return a.saveIdentity(id.ec2InstanceID)
+}
+
+func (a *agent) registrationMeans() registration.Options {
+	o := registration.Options{API: a.api, Identity: a.imds, Credentials: a.credentials, Log: a.log}
+	if a.cfg.PropagateTagsFrom == "ec2_instance" && !a.imds.Blackholed() {
+		o.InstanceTags = a.ec2Tags
+	}
+	return o
+}
+
+// attributes lists what this host can do with this program, in the order in which
+// it is registered.
+func (a *agent) attributes(ctx context.Context) ([]capability.Attribute, error) {
+	facts, err := a.facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := capability.Check(facts); err != nil {
+		return nil, err
+	}
+	instance := capability.Instance{
+		OSType: a.host.OSType, OSFamily: a.host.OSFamily, OSDetailed: a.cfg.DetailedOSFamily,
+		Architecture: architecture(a.host.Arch), External: a.cfg.External,
+	}
+	if !a.imds.Blackholed() {
+		if outpost, err := a.imds.OutpostARN(ctx); err == nil {
+			instance.OutpostARN = outpost
+		}
+	}
+	return append(capability.Attributes(facts), capability.InstanceAttributes(instance)...), nil
+}
+
+// PrintAttributes is the flag -ecs-attributes: it prints what the host would
+// register with and returns the exit code.
+func PrintAttributes(ctx context.Context, o Options) int {
+	b, err := newBase(ctx, o)
+	if err == nil {
+		defer b.close()
+		a := &agent{base: b}
+		defer a.close()
+		if err = a.connectDocker(ctx); err == nil {
+			var facts capability.Facts
+			if facts, err = a.facts(ctx); err == nil {
+				for _, attribute := range capability.Attributes(facts) {
+					fmt.Fprintf(o.Stdout, "%s\t%s\n", attribute.Name, attribute.Value)
+				}
+				return ExitOK
+			}
+		}
+	}
+	fmt.Fprintln(o.Stderr, "ecs-agent:", err)
+	return ExitFailure
+}
+
+// close lets go of what boot took hold of, in any state of it.
+func (a *agent) close() {
+	if a.docker != nil {
+		a.docker.Close()
+	}
+	if a.store != nil {
+		if err := a.store.Close(); err != nil {
+			a.log.Error("close the state file", zap.Error(err))
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package app
+
+import (
+	"math/rand/v2"
+
+	"ecsagent/agent/credentials"
+	"ecsagent/agent/dockerspec"
+	"ecsagent/agent/ecsapi"
+	"ecsagent/agent/engine"
+	"ecsagent/agent/hostport"
+	"ecsagent/agent/image"
+	"ecsagent/agent/report"
+	"ecsagent/agent/task"
+)
+
+// ecsapiOnce makes a submission one attempt: the reporter itself repeats it.
+var ecsapiOnce = ecsapi.Attempts(1)
+
+type sentRecord = task.Sent
+
+func (a *agent) engineOptions(roles *credentials.Store, images *image.Puller, reporter *report.Reporter) (engine.Options, error) {
+	pull, err := task.ParsePullBehavior(a.cfg.ImagePullBehavior)
+	if err != nil {
+		return engine.Options{}, err
+	}
+	cfg := a.cfg
+	ports := hostport.New(hostport.Options{
+		Range: hostport.Range{First: cfg.DynamicHostPortRange.First, Last: cfg.DynamicHostPortRange.Last},
+		Reserved: map[task.Protocol][]uint16{
+			task.TCP: cfg.ReservedPorts, task.UDP: cfg.ReservedPortsUDP,
+		},
+	})
+	return engine.Options{
+		Store: forgettingStore{a.store, reporter}, Reporter: reporter, Runtime: a.docker,
+		Images: images, HostPorts: ports, Builder: a.builder(roles), Credentials: known{roles}, Log: a.log,
+		Restored: a.loaded.Tasks, Sequence: a.loaded.Seq,
+		Capacity: engine.Capacity{
+			CPU: int64(a.host.CPUs) * 1024, Memory: a.host.MemoryMiB - int64(cfg.ReservedMemory),
+			ReservedTCP: cfg.ReservedPorts, ReservedUDP: cfg.ReservedPortsUDP,
+		},
+		Pull: pull, PullUpfront: cfg.DependentContainersPullUpfront, StopTimeout: cfg.ContainerStopTimeout,
+		CleanupWait: cfg.TaskCleanupWait, CleanupJitter: cfg.TaskCleanupWaitJitter,
+		MatchSharedVolumes: cfg.SharedVolumeMatchFullConfig, GPUSupport: cfg.GPUSupport,
+	}, nil
+}
+
+func (a *agent) builder(roles *credentials.Store) *dockerspec.Builder {
+	return dockerspec.New(dockerspec.Env{
+		OS: a.engineOf.OS, CPUs: a.host.CPUs, Cluster: a.me.Cluster, Region: a.cfg.Region,
+		TaskMemory:   a.cfg.PropagateTaskMemoryLimit && a.host.CgroupVersion == 2,
+		CPUUnbounded: a.cfg.CPUUnboundedWindowsWorkaround, MemoryUnbounded: a.cfg.MemoryUnboundedWindowsWorkaround,
+		KnowsCredentials: known{roles}.Has, IPv6Only: a.ipv6Only,
+		GPU:        dockerspec.GPU{Enabled: a.cfg.GPUSupport, Runtime: a.cfg.NvidiaRuntime, External: a.cfg.External},
+		Inferentia: a.cfg.InferentiaSupport,
+	}, rand.Uint64)
+}
+
+// known tells whether credentials have arrived.
+type known struct{ roles *credentials.Store }
+
+// Has implements engine.Credentials.
+func (k known) Has(id string) bool {
+	_, ok := k.roles.Get(id)
+	return ok
+}
+
+// forgettingStore makes the reporter forget a task together with its record.
+type forgettingStore struct {
+	checkpoint
+	reporter *report.Reporter
+}
+
+func (s forgettingStore) DeleteTask(arn string) error {
+	s.reporter.Forget(arn)
+	return s.checkpoint.DeleteTask(arn)
+}

@@ -1,0 +1,37 @@
+package app
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/capability"
+	"ecsagent/agent/platform"
+)
+
+// implemented are the features that this program has. Nothing else is advertised,
+// whatever the settings say.
+var implemented = capability.Implemented(
+	capability.ContainerOrdering, capability.FullSync, capability.PortRange, capability.RestartPolicy,
+	capability.Privileged, capability.LogDrivers, capability.SecurityOptions, capability.HealthChecks,
+	capability.ECRAuth, capability.ECREndpoint, capability.ExecutionRoleECR, capability.DockerVolumes,
+)
+
+// facts gathers what decides about attributes. Volume plugins that cannot be listed
+// are left out: an instance with fewer attributes is better than none.
+func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
+	plugins, err := a.docker.VolumePlugins(ctx)
+	if err != nil {
+		a.log.Warn("docker volume plugins not listed", zap.Error(err))
+	}
+	return capability.Facts{
+		OS: a.host.OSType, External: a.cfg.External, Implemented: implemented,
+		DockerAPIs:         capability.DockerAPIs(a.host.OSType, a.engineOf.MaxAPI, a.engineOf.MinAPI),
+		VolumePlugins:      append(plugins, a.host.VolumePlugins...),
+		PrivilegedDisabled: a.cfg.PrivilegedDisabled, LogDrivers: a.cfg.AvailableLoggingDrivers,
+		SELinux: a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
+		HealthChecksDisabled: a.cfg.DockerHealthCheckDisabled, CPUFlags: a.host.CPUFlags,
+	}, nil
+}
+
+func architecture(goarch string) string { return platform.Architecture(goarch) }

@@ -1,0 +1,39 @@
+package app
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/platform"
+	linux "ecsagent/platform_linux"
+)
+
+func gatherHost(ctx context.Context) (platform.Host, error) { return linux.Gather(ctx) }
+
+// maxStacks bounds what a dump of all goroutines may take (docs/spec/03 section 2.4).
+const maxStacks = 640 << 10
+
+// dumpOnSignal logs the stacks of all goroutines at each SIGUSR1, until the returned
+// function is called.
+func dumpOnSignal(log *zap.Logger) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range signals {
+			stacks := make([]byte, maxStacks)
+			log.Error("stacks of all goroutines", zap.ByteString("stacks", stacks[:runtime.Stack(stacks, true)]))
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-done
+	}
+}

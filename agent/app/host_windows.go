@@ -1,0 +1,15 @@
+package app
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/platform"
+	windows "ecsagent/platform_windows"
+)
+
+func gatherHost(ctx context.Context) (platform.Host, error) { return windows.Gather(ctx) }
+
+// dumpOnSignal does nothing: Windows has no SIGUSR1.
+func dumpOnSignal(*zap.Logger) (stop func()) { return func() {} }

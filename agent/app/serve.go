@@ -1,0 +1,203 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/acs"
+	"ecsagent/agent/awsenv"
+	"ecsagent/agent/credentials"
+	"ecsagent/agent/endpoint/introspection"
+	"ecsagent/agent/engine"
+	"ecsagent/agent/network"
+	"ecsagent/agent/report"
+	"ecsagent/agent/update"
+	"ecsagent/agent/version"
+)
+
+// part is something that runs until its context ends.
+type part struct {
+	name string
+	run  func(context.Context) error
+}
+
+// serve runs every part until ctx ends or one of them fails. cancel ends ctx with a
+// cause that carries the exit code.
+func (a *agent) serve(ctx context.Context, cancel context.CancelCauseFunc) error {
+	parts, release, err := a.parts(ctx, cancel)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ended := make(chan error, len(parts))
+	var running sync.WaitGroup
+	for _, p := range parts {
+		running.Go(func() {
+			err := p.run(ctx)
+			if err == nil && ctx.Err() == nil {
+				err = errors.New("ended by itself")
+			}
+			if err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
+				ended <- fmt.Errorf("%s: %w", p.name, err)
+			}
+		})
+	}
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+	}
+	cancel(err)
+	if !within(shutdownLimit, running.Wait) {
+		a.log.Warn("parts did not end in time", zap.Duration("limit", shutdownLimit))
+	}
+	return err
+}
+
+// within reports whether wait returned before the limit.
+func within(limit time.Duration, wait func()) bool {
+	done := make(chan struct{})
+	go func() { defer close(done); wait() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// parts builds what runs. release lets go of what is not a part.
+func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]part, func(), error) {
+	roles := credentials.New()
+	images, err := a.images(roles)
+	if err != nil {
+		return nil, nil, err
+	}
+	reporter := report.New(report.Options{
+		API: a.api.With(ecsapiOnce), Store: a.store, Cluster: a.cluster,
+		OnSent:              func(arn string, sent sentRecord) { a.engine.Sent(arn, sent) },
+		ExcludeIPv6Bindings: a.cfg.ExcludeIPv6PortBinding, ExcludeIPv4Bindings: a.ipv6Only, Log: a.log,
+	})
+	for _, r := range a.loaded.Tasks {
+		reporter.Restore(r.Spec.ARN, r.Sent)
+	}
+	options, err := a.engineOptions(roles, images, reporter)
+	if err != nil {
+		return nil, nil, err
+	}
+	if a.engine, err = engine.New(options); err != nil {
+		return nil, nil, err
+	}
+	stopHearing := roles.Subscribe(func(set credentials.Set) { a.engine.CredentialsArrived(set.ID) })
+	attachments := network.New(network.Options{
+		Store: attachmentStore{a.store}, Saved: savedAttachments(a.loaded, a.log), Log: a.log,
+		Attached: func(found network.Attachment) { a.confirm(ctx, reporter, found) },
+	})
+	updater := update.New(update.Options{
+		Enabled: a.cfg.UpdatesEnabled, Dir: a.cfg.UpdateDownloadDir, DualStack: a.ipv6Only, Log: a.log,
+		Client: awsenv.HTTPClient(awsenv.HTTPOptions{Proxy: a.proxy.ForRequest, Timeout: updateTimeout}),
+		Exit:   func() { cancel(errUpdate) },
+	})
+	session, err := a.session(roles, attachments, updater)
+	if err != nil {
+		return nil, nil, err
+	}
+	release := func() { stopHearing(); images.Close(); a.confirming.Wait() }
+	return []part{
+		{"engine", a.engine.Run}, {"reporter", reporter.Run}, {"attachments", attachments.Run},
+		{"updates", updater.Run}, {"images", func(ctx context.Context) error { return a.docker.WatchImages(ctx, images.Changed) }}, {"introspection", a.introspection}, {"acs", session.Run},
+	}, release, nil
+}
+
+// updateTimeout bounds the download of an update (docs/spec/01 section 2.8.7).
+const updateTimeout = 15 * time.Minute
+
+func (a *agent) cluster() string { return a.me.Cluster }
+
+// confirm tells ECS of an attachment that was found, beside everything else.
+func (a *agent) confirm(ctx context.Context, r *report.Reporter, found network.Attachment) {
+	confirmation := report.Attachment{ARN: found.ARN, Deadline: found.ExpiresAt}
+	if found.Kind == network.TaskENI {
+		confirmation.TaskARN = found.TaskARN
+	}
+	a.confirming.Go(func() {
+		if err := r.Confirm(ctx, confirmation); err != nil && ctx.Err() == nil {
+			a.log.Error("attachment not confirmed", zap.String("attachment", found.ARN), zap.Error(err))
+		}
+	})
+}
+
+func (a *agent) session(roles *credentials.Store, attachments *network.Attachments, updater *update.Updater) (*acs.Session, error) {
+	tls, err := awsenv.TLSConfig(a.tls)
+	if err != nil {
+		return nil, err
+	}
+	return acs.New(acs.Options{
+		Cluster: a.me.Cluster, InstanceARN: a.me.InstanceARN, Region: a.cfg.Region,
+		AgentVersion: version.Number(), AgentHash: version.ShortCommit(),
+		DockerVersion: func() string { return a.engineOf.Server },
+		Discover: func(ctx context.Context) (string, error) {
+			out, err := a.discovery.Endpoints(ctx, a.me.InstanceARN, a.me.Cluster)
+			if err != nil {
+				return "", err
+			}
+			return out.Endpoint, nil
+		},
+		Dialed: func(endpoint string, err error) {
+			if err != nil {
+				a.discovery.ConnectFailed(endpoint)
+			} else {
+				a.discovery.Connected(endpoint)
+			}
+		},
+		Signing: a.credentials, TLS: tls, Proxy: a.proxy.ForRequest,
+		Inactive: func(inactive bool) {
+			if inactive {
+				a.log.Error("this container instance was deregistered: its tasks run on, no new ones come; to register anew, stop the agent and remove its saved state",
+					zap.String("instance", a.me.InstanceARN))
+			}
+		},
+		Engine: a.engine, Roles: roles, Attachments: attachments, Updater: updater, Log: a.log,
+	}), nil
+}
+
+// introspection serves on its address as soon as it is free, and again should it
+// fail: nothing else depends on it.
+func (a *agent) introspection(ctx context.Context) error {
+	delay := awsenv.Backoff{Min: time.Second, Max: time.Minute, Jitter: 0.2, Multiplier: 2}
+	o := introspection.Options{
+		Cluster: a.cluster, InstanceARN: func() string { return a.me.InstanceARN },
+		Version: version.Line(), License: a.options.License, Tasks: a.engine, Log: a.log,
+	}
+	for {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.introspectionAddress())
+		if err == nil {
+			a.log.Info("introspection listens", zap.Stringer("address", listener.Addr()))
+			err = introspection.Serve(ctx, listener, o)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		a.log.Warn("introspection not served", zap.Error(err))
+		if awsenv.Sleep(ctx, delay.Next()) != nil {
+			return nil
+		}
+	}
+}
+
+// introspectionAddress is loopback's unless access from elsewhere is allowed.
+func (a *agent) introspectionAddress() string {
+	if _, port, err := net.SplitHostPort(a.cfg.IntrospectionAddress); err == nil && a.cfg.AllowOffhostIntrospection &&
+		strings.HasPrefix(a.cfg.IntrospectionAddress, "127.0.0.1:") {
+		return ":" + port
+	}
+	return a.cfg.IntrospectionAddress
+}

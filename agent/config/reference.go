@@ -119,10 +119,7 @@ func defaultCell(s *Setting) string {
 		add("Windows:", s.Windows)
 	}
 	if s.Computed != "" {
-		parts = append(parts, "from "+s.Computed)
-		if strings.HasPrefix(s.Computed, "on") || strings.HasPrefix(s.Computed, "`none`") {
-			parts[len(parts)-1] = s.Computed
-		}
+		parts = append(parts, s.Computed)
 	}
 	if len(parts) == 0 {
 		return "—"

@@ -80,7 +80,7 @@ func identitySettings() []Setting {
 			verify: verifyCluster,
 		},
 		{
-			Name: "AWS_DEFAULT_REGION", JSON: "AWSRegion", Computed: "the instance metadata",
+			Name: "AWS_DEFAULT_REGION", JSON: "AWSRegion", Computed: "from the instance metadata",
 			Text:   "Region for all AWS calls. `AWS_REGION` is not read. Must be set when `ECS_EXTERNAL` is on.",
 			value:  as(trimmed, func(c *Config) *string { return &c.Region }),
 			verify: verifyRegion, Passthrough: true,
@@ -96,7 +96,7 @@ func identitySettings() []Setting {
 			value: as(boolean, func(c *Config) *bool { return &c.External }),
 		}),
 		{
-			Name: "ECS_INSTANCE_IP_COMPATIBILITY", On: onLinux, Computed: "the default routes",
+			Name: "ECS_INSTANCE_IP_COMPATIBILITY", On: onLinux, Computed: "from the default routes",
 			Text:  "IP family of the instance, `ipv4` or `ipv6`, when it is not to be found out. Use `ipv4` for dual-stack hosts.",
 			value: as(foldedWord(nil, "ipv4", "ipv6"), func(c *Config) *string { return &c.InstanceIPFamily }),
 		},
@@ -211,13 +211,13 @@ func dockerSettings() []Setting {
 		},
 		{
 			Name: "ECS_DYNAMIC_HOST_PORT_RANGE", Windows: "49152-65535", JSONDead: "DynamicHostPortRange",
-			Computed: "`/proc/sys/net/ipv4/ip_local_port_range`, else 49153-65535 (Linux)",
+			Computed: "Linux: `/proc/sys/net/ipv4/ip_local_port_range`, else 49153-65535",
 			Text:     "Host ports given to containers that ask for any.",
 			value:    as(portRange, func(c *Config) *PortRange { return &c.DynamicHostPortRange }),
 		},
 		{
 			Name: "ECS_EXCLUDE_IPV6_PORTBINDING", JSON: "ShouldExcludeIPv6PortBinding",
-			Windows: "true", Computed: "on; off on hosts with IPv6 only (Linux)",
+			Windows: "true", Computed: "Linux: `true`, but `false` on hosts with IPv6 only",
 			Text:  "IPv6 port bindings are left out of what is reported to ECS.",
 			value: as(boolean, func(c *Config) *bool { return &c.ExcludeIPv6PortBinding }),
 		},

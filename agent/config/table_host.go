@@ -170,7 +170,7 @@ func gmsaSettings() []Setting {
 			value: as(unixURL, func(c *Config) *string { return &c.CredentialsFetcherHost }),
 		},
 		{
-			Name: "CREDENTIALS_FETCHER_HOST_DIR", On: onLinux, Needs: []condition{gmsaOn}, Computed: "`CREDENTIALS_FETCHER_HOST`",
+			Name: "CREDENTIALS_FETCHER_HOST_DIR", On: onLinux, Needs: []condition{gmsaOn}, Computed: "from `CREDENTIALS_FETCHER_HOST`",
 			Text:  "Socket file of the credentials-fetcher daemon.",
 			value: as(path, func(c *Config) *string { return &c.CredentialsFetcherSocket }),
 		},

@@ -82,7 +82,7 @@ func fileSettings() []Setting {
 		},
 		{
 			Name: "ECS_CHECKPOINT", JSON: "Checkpoint", Linux: "true",
-			Computed: "on if `ECS_DATADIR` is set (Windows)",
+			Computed: "Windows: `true` if `ECS_DATADIR` is set",
 			Text:     "State is kept. Off: every start registers a new container instance.",
 			value:    as(boolean, func(c *Config) *bool { return &c.Checkpoint }),
 		},

@@ -80,7 +80,7 @@ func networkSettings() []Setting {
 			value: as(boolean, func(c *Config) *bool { return &c.TaskENI }),
 		},
 		{
-			Name: "ECS_ENABLE_HIGH_DENSITY_ENI", On: onLinux, Computed: "on when `ECS_ENABLE_TASK_ENI` is on",
+			Name: "ECS_ENABLE_HIGH_DENSITY_ENI", On: onLinux, Computed: "`ECS_ENABLE_TASK_ENI`",
 			JSONDead: "ENITrunkingEnabled", Needs: []condition{taskENIOn},
 			Text:  "ENI trunking is offered.",
 			value: as(boolean, func(c *Config) *bool { return &c.ENITrunking }),
@@ -113,7 +113,7 @@ func networkSettings() []Setting {
 			value:  as(seconds, func(c *Config) *time.Duration { return &c.ENIPauseCleanupDelay }),
 		}),
 		{
-			JSON: "InstanceENIDNSServerList", On: onWindows, Computed: "the primary network interface", Needs: []condition{taskENIOn},
+			JSON: "InstanceENIDNSServerList", On: onWindows, Computed: "from the primary network interface", Needs: []condition{taskENIOn},
 			Text:  "DNS servers of the instance.",
 			value: as(stringList, func(c *Config) *[]string { return &c.InstanceENIDNSServers }),
 		},

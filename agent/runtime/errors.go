@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
 	"ecsagent/agent/task"
 )
@@ -45,4 +47,17 @@ func (f *Failure) Unwrap() []error {
 		}
 	}
 	return chain
+}
+
+// TimedOut is the failure of an operation that ran past its limit; label is the
+// operation's word in docs/spec/02 section 2.14.
+func TimedOut(label string, limit time.Duration, cause error) error {
+	return &Failure{
+		Reason: task.Error{
+			Name:    "DockerTimeoutError",
+			Message: fmt.Sprintf("Could not transition to %s; timed out after waiting %s", label, limit),
+		},
+		Kind:  ErrTimeout,
+		Cause: cause,
+	}
 }

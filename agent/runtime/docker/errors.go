@@ -24,11 +24,8 @@ type operation struct {
 	registry bool
 }
 
-// Names of failures that are no operation's own.
-const (
-	nameTimeout         = "DockerTimeoutError"
-	nameNoSuchContainer = "NoSuchContainerError"
-)
+// nameNoSuchContainer is the name of a stop that found no container.
+const nameNoSuchContainer = "NoSuchContainerError"
 
 // limitReached is the cause of a context that ended because the operation's own
 // limit passed; the caller's deadline and a cancellation have other causes.
@@ -49,7 +46,7 @@ func (op operation) failure(ctx context.Context, err error) error {
 	}
 	var limit *limitReached
 	if ctx.Err() != nil && errors.As(context.Cause(ctx), &limit) {
-		return TimeoutFailure(op.label, limit.limit, err)
+		return runtime.TimedOut(op.label, limit.limit, err)
 	}
 	return &runtime.Failure{
 		Reason: task.Error{Name: op.name, Message: err.Error()},
@@ -63,19 +60,6 @@ func (op operation) refuse(format string, args ...any) error {
 	return &runtime.Failure{
 		Reason: task.Error{Name: op.name, Message: fmt.Sprintf(format, args...)},
 		Kind:   runtime.ErrInvalid,
-	}
-}
-
-// TimeoutFailure is the failure of an operation that ran past its limit; label is
-// the operation's word in docs/spec/02 section 2.14.
-func TimeoutFailure(label string, limit time.Duration, cause error) error {
-	return &runtime.Failure{
-		Reason: task.Error{
-			Name:    nameTimeout,
-			Message: fmt.Sprintf("Could not transition to %s; timed out after waiting %s", label, limit),
-		},
-		Kind:  runtime.ErrTimeout,
-		Cause: cause,
 	}
 }
 

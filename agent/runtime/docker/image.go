@@ -2,10 +2,12 @@ package docker
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/distribution/reference"
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/api/types/versions"
@@ -66,6 +68,24 @@ func (c *Client) ListImages(ctx context.Context) ([]runtime.Image, error) {
 			}
 		}
 		return list, nil
+	})
+}
+
+// UsedImages returns the ids of the images that containers use, running or not,
+// whoever made them.
+func (c *Client) UsedImages(ctx context.Context) ([]string, error) {
+	op := operation{name: "CannotListContainersError", label: "listing", limit: c.limits.List}
+	return call(ctx, op, func(ctx context.Context) ([]string, error) {
+		all, err := c.api().ContainerList(ctx, container.ListOptions{All: true})
+		if err != nil {
+			return nil, err
+		}
+		ids := make([]string, len(all))
+		for i := range all {
+			ids[i] = all[i].ImageID
+		}
+		slices.Sort(ids)
+		return slices.Compact(ids), nil
 	})
 }
 

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -71,10 +72,12 @@ func subcommand(args []string, stdout, stderr io.Writer) int {
 		Use: "version", Short: "Print which build this is", Args: cobra.NoArgs,
 		Run: func(*cobra.Command, []string) { fmt.Fprintln(stdout, version.Line()) },
 	})
-	if err := root.Execute(); err != nil {
-		if text := err.Error(); text != "" {
-			fmt.Fprintln(stderr, "ecs-agent:", text)
-		}
+	err := root.Execute()
+	if told := (*configcmd.ExitError)(nil); errors.As(err, &told) {
+		return told.Code
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "ecs-agent:", err)
 		return app.ExitFailure
 	}
 	return app.ExitOK

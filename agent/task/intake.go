@@ -59,11 +59,11 @@ func RejectedState(spec *Spec, reason string, now time.Time) State {
 }
 
 func emptyState(spec *Spec, now time.Time) State {
-	return State{
-		AcceptedAt: now,
-		Containers: make([]ContainerState, len(spec.Containers)),
-		Volumes:    make([]VolumeState, len(spec.Volumes)),
+	st := State{AcceptedAt: now, Containers: make([]ContainerState, len(spec.Containers))}
+	if n := len(spec.Volumes); n > 0 {
+		st.Volumes = make([]VolumeState, n)
 	}
+	return st
 }
 
 // Rejected reports whether the task was never accepted.
@@ -89,7 +89,7 @@ func RestoreState(spec *Spec, saved State, now time.Time) State {
 	st.Containers = slices.Clone(saved.Containers)
 	st.Volumes = slices.Clone(saved.Volumes)
 	if len(st.Volumes) != len(spec.Volumes) {
-		st.Volumes = make([]VolumeState, len(spec.Volumes))
+		st.Volumes = emptyState(spec, now).Volumes
 	}
 	if st.AcceptedAt.IsZero() {
 		st.AcceptedAt = now

@@ -126,7 +126,7 @@ func (p *planner) container(i int) {
 	switch {
 	case c.Uncertain:
 		p.stop(i)
-	case c.Known >= c.Desired && !c.Restarting:
+	case p.st.Known == Stopped, c.Known >= c.Desired && !c.Restarting:
 	case c.Desired == ContainerStopped && c.Known.IsRunning():
 		if j := stillNeeded(p.spec, p.st, i); j >= 0 && c.Applied == ContainerNone {
 			p.wait(Wait{Container: i, For: WaitShutdown, On: j})

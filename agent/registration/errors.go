@@ -18,14 +18,14 @@ const (
 // instance type.
 const typeChanged = "Container instance type changes are not supported."
 
-// Error is a failed registration.
+// Error is a failure to become, or to wait to become, a container instance.
 type Error struct {
 	Code int
 	Err  error
 }
 
 // Error implements error.
-func (e *Error) Error() string { return "register the container instance: " + e.Err.Error() }
+func (e *Error) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

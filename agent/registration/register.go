@@ -78,7 +78,8 @@ func Register(ctx context.Context, o Options, r Request) (Result, error) {
 		return Result{}, &Error{Code: ExitOK, Err: context.Cause(ctx)}
 	}
 	if err != nil {
-		return Result{}, classify(err, r.InstanceARN != "")
+		e := classify(err, r.InstanceARN != "")
+		return Result{}, &Error{Code: e.Code, Err: fmt.Errorf("register the container instance: %w", e.Err)}
 	}
 	return result, nil
 }

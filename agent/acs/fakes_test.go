@@ -179,6 +179,7 @@ type bench struct {
 	roles       *credentials.Store
 	attachments *attachments
 	health      *health
+	log         *zap.Logger
 	logs        *observer.ObservedLogs
 	stop        func() // ends the session and waits for it
 
@@ -188,12 +189,21 @@ type bench struct {
 }
 
 func open(t *testing.T, change ...func(*acs.Options)) *bench {
+	b := prepare(t)
+	b.start(change...)
+	return b
+}
+
+func prepare(t *testing.T) *bench {
 	core, logs := observer.New(zap.DebugLevel)
-	b := &bench{
+	return &bench{
 		Server: acstest.StartPipe(t), t: t, logs: logs,
 		engine: &engine{tasks: make(map[string]*task.Snapshot)}, roles: credentials.New(),
-		attachments: new(attachments), health: new(health),
+		attachments: new(attachments), health: new(health), log: zap.New(core),
 	}
+}
+
+func (b *bench) start(change ...func(*acs.Options)) {
 	opts := acs.Options{
 		Cluster: cluster, InstanceARN: instance, Region: "us-west-2", AgentVersion: "1.105.1", AgentHash: "1a2b3c4d",
 		DockerVersion: func() string { return "25.0.8" },
@@ -209,7 +219,7 @@ func open(t *testing.T, change ...func(*acs.Options)) *bench {
 			b.inactive = append(b.inactive, inactive)
 		},
 		Signing: signing{}, Dial: b.Dial, Engine: b.engine, Roles: b.roles, Attachments: b.attachments,
-		Health: b.health, Log: zap.New(core), Rand: func() float64 { return 0 },
+		Health: b.health, Log: b.log, Rand: func() float64 { return 0 },
 	}
 	for _, c := range change {
 		c(&opts)
@@ -221,11 +231,10 @@ func open(t *testing.T, change ...func(*acs.Options)) *bench {
 	b.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-finished; err != nil {
-			t.Errorf("Run: %v", err)
+			b.t.Errorf("Run: %v", err)
 		}
 	})
-	t.Cleanup(b.stop)
-	return b
+	b.t.Cleanup(b.stop)
 }
 
 // elapsed returns how much time fn takes in the bubble.

@@ -2,6 +2,7 @@ package acs_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -9,8 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"crypto/sha256"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
@@ -121,19 +120,9 @@ func TestRefusedHandshake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				var b *bench
-				b = open(t, func(o *acs.Options) {
-					dial := o.Dial
-					first := true
-					o.Discover = func(context.Context) (string, error) {
-						if first {
-							b.Refuse(400, tc.body)
-							first = false
-						}
-						return b.Endpoint(), nil
-					}
-					o.Dial = dial
-				})
+				b := prepare(t)
+				b.Refuse(400, tc.body)
+				b.start()
 				if took := elapsed(func() { b.Accept() }); took != tc.pause {
 					t.Errorf("connected after %s, want %s", took, tc.pause)
 				}
@@ -427,8 +416,7 @@ func TestMuteHandshake(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		dials := 0
 		b := open(t, func(o *acs.Options) {
-			dial := o.Dial
-			o.Dial = mute(dial, &dials)
+			o.Dial = mute(o.Dial, &dials)
 		})
 		if took := elapsed(func() { b.Accept() }); took != 30*time.Second+250*time.Millisecond {
 			t.Errorf("second attempt after %s, want the handshake limit and the back-off", took)

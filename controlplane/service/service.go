@@ -1,0 +1,168 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"ecsagent/controlplane/wire"
+)
+
+// Defaults of Options.
+const (
+	DefaultRegion    = "us-east-1"
+	DefaultAccountID = "000000000000"
+	// DefaultKeep is how long a stopped task can be described.
+	DefaultKeep = time.Hour
+	// DefaultCredentialsLife is how long the credentials of a role last.
+	DefaultCredentialsLife = 6 * time.Hour
+)
+
+// RoleKeys are the keys that every task role gets. The control plane makes no
+// credentials that open anything; a developer may hand in some that do.
+type RoleKeys struct {
+	AccessKeyID     string
+	SecretAccessKey string
+	SessionToken    string
+}
+
+// Options make a Service. The zero value keeps everything in memory.
+type Options struct {
+	Region           string // DefaultRegion
+	AccountID        string // DefaultAccountID
+	AvailabilityZone string // the region's zone a
+	// PollEndpoint and TelemetryEndpoint are the base URLs of ACS and TCS for
+	// DiscoverPollEndpoint; empty means the host that the agent called.
+	PollEndpoint      string
+	TelemetryEndpoint string
+	// DataDir keeps the state over restarts; empty means memory only.
+	DataDir         string
+	RoleKeys        RoleKeys      // fixed keys that open nothing
+	CredentialsLife time.Duration // DefaultCredentialsLife
+	Keep            time.Duration // DefaultKeep
+	Log             *zap.Logger   // nil logs nothing
+	Now             func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	set := func(s *string, def string) {
+		if *s == "" {
+			*s = def
+		}
+	}
+	set(&o.Region, DefaultRegion)
+	set(&o.AccountID, DefaultAccountID)
+	set(&o.AvailabilityZone, o.Region+"a")
+	set(&o.RoleKeys.AccessKeyID, "ASIALOCALECSTASKROLE")
+	set(&o.RoleKeys.SecretAccessKey, "local-ecs-secret-that-opens-nothing")
+	set(&o.RoleKeys.SessionToken, "local-ecs-session")
+	if o.CredentialsLife <= 0 {
+		o.CredentialsLife = DefaultCredentialsLife
+	}
+	if o.Keep <= 0 {
+		o.Keep = DefaultKeep
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Dispatcher carries work to agents; it is the agent link's hub. Deliver must not
+// wait for the network. It returns the message id that PayloadAcked will name.
+type Dispatcher interface {
+	Deliver(instanceARN string, p wire.Payload) (messageID string)
+	// Disconnect ends the sessions of an instance with an exception of package wire.
+	Disconnect(instanceARN, exception string)
+}
+
+// Service is the local ECS.
+type Service struct {
+	opts      Options
+	log       *zap.Logger
+	partition string
+	store     *store // nil in memory
+	commits   *committer
+	subs      *subscribers
+
+	mu    sync.Mutex
+	state state
+}
+
+// New returns a service with the state found in Options.DataDir. The caller closes
+// it.
+func New(o Options) (*Service, error) {
+	o = o.withDefaults()
+	s := &Service{opts: o, log: o.Log, partition: partition(o.Region), state: newState(), subs: newSubscribers()}
+	if o.DataDir != "" {
+		if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
+			return nil, fmt.Errorf("make data directory %q: %w", o.DataDir, err)
+		}
+		st, err := openStore(filepath.Join(o.DataDir, "ecs-local.db"))
+		if err != nil {
+			return nil, err
+		}
+		if err := st.load(&s.state); err != nil {
+			return nil, fmt.Errorf("load state: %w", errorsJoin(err, st.close()))
+		}
+		s.store = st
+	}
+	s.commits = newCommitter(s)
+	return s, nil
+}
+
+// Close writes what is left and ends every Watch. Calls that come later fail.
+func (s *Service) Close() error {
+	s.commits.close()
+	s.subs.close()
+	if s.store == nil {
+		return nil
+	}
+	return s.store.close()
+}
+
+// SetDispatcher connects the service with the agents. Work that no agent has
+// acknowledged, in this run or before a restart, is delivered anew.
+func (s *Service) SetDispatcher(d Dispatcher) {
+	s.apply(func(t *tx) {
+		s.state.dispatcher = d
+		for _, in := range s.state.instances {
+			for _, tk := range in.live() {
+				if !tk.acked() {
+					t.deliver(tk)
+				}
+			}
+		}
+	})
+}
+
+// Watch reports every change of a task or a container instance, in order, until
+// ctx ends or the service is closed; then the channel is closed. A slow receiver
+// delays nobody and loses nothing.
+func (s *Service) Watch(ctx context.Context) <-chan Event { return s.subs.add(ctx) }
+
+// Region returns the region whose ARNs the service gives out.
+func (s *Service) Region() string { return s.opts.Region }
+
+func partition(region string) string {
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov"
+	}
+	return "aws"
+}
+
+// newID returns 32 random hexadecimal digits, as ECS's resources have.
+func newID() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }

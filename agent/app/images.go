@@ -1,9 +1,11 @@
 package app
 
 import (
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"go.uber.org/zap"
 
 	"ecsagent/agent/credentials"
+	"ecsagent/agent/ecr"
 	"ecsagent/agent/image"
 	"ecsagent/agent/task"
 )
@@ -22,11 +24,24 @@ func (a *agent) images(roles *credentials.Store) (*image.Puller, error) {
 		Engine: a.docker, Behavior: pull, Log: a.log,
 		Limits: image.Limits{Manifest: a.cfg.ManifestPullTimeout, Pull: a.cfg.ImagePullTimeout},
 		Logins: image.Logins{
-			Engine: registries,
+			Engine: registries, ECR: a.ecrTokens(roles),
 			Role: func(id string) (string, bool) {
 				set, ok := roles.Get(id)
 				return set.RoleARN, ok
 			},
 		},
 	}), nil
+}
+
+// ecrTokens asks ECR with the instance's credentials or those of execution roles.
+func (a *agent) ecrTokens(roles *credentials.Store) *ecr.Tokens {
+	return ecr.New(ecr.Options{
+		Instance: a.credentials, HTTP: a.http, IPv6Only: a.ipv6Only,
+		Role: func(id string) (aws.Credentials, bool) {
+			set, ok := roles.Get(id)
+			return aws.Credentials{
+				AccessKeyID: set.AccessKeyID, SecretAccessKey: set.SecretAccessKey.Reveal(), SessionToken: set.SessionToken.Reveal(),
+			}, ok
+		},
+	})
 }

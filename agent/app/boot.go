@@ -114,7 +114,7 @@ func (a *agent) register(ctx context.Context) error {
 }
 
 func (a *agent) registrationMeans() registration.Options {
-	o := registration.Options{API: a.api, Identity: a.imds, Credentials: a.credentials, Log: a.log}
+	o := registration.Options{API: a.api, Identity: a.imds, Credentials: a.credentials, RetryTransient: true, Log: a.log}
 	if a.cfg.PropagateTagsFrom == "ec2_instance" && !a.imds.Blackholed() {
 		o.InstanceTags = a.ec2Tags
 	}

@@ -183,6 +183,7 @@ func (d *demo) runTask(ctx context.Context, definition map[string]any) (harness.
 		return harness.Task{}, fmt.Errorf("run the task: not placed: %v", failures)
 	}
 	d.say("task: %s", tasks[0].TaskARN)
+	d.say("  %s", tasks[0].LastStatus)
 	task, err := d.follow(ctx, tasks[0], "RUNNING")
 	if err != nil {
 		return task, err
@@ -206,10 +207,9 @@ func (d *demo) ends(task harness.Task) bool {
 	return true
 }
 
-// follow shows a task's statuses until it has the one wanted, or is stopped.
+// follow shows each new status of a task until it has the one wanted, or is stopped.
 func (d *demo) follow(ctx context.Context, task harness.Task, want string) (harness.Task, error) {
 	shown := task.LastStatus
-	d.say("  %s", shown)
 	return d.stack.ECS.Await(ctx, task.TaskARN, "the task to be "+want, func(t harness.Task) bool {
 		if t.LastStatus != shown {
 			shown = t.LastStatus
@@ -319,11 +319,11 @@ func (d *demo) hints(task harness.Task) {
 Try, in another terminal:
 
   export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=%s
-  export AWS_ENDPOINT_URL=http://%s     # or, with an older CLI, --endpoint-url
-  aws ecs --endpoint-url $AWS_ENDPOINT_URL list-tasks
-  aws ecs --endpoint-url $AWS_ENDPOINT_URL describe-tasks --tasks %s
-  aws ecs --endpoint-url $AWS_ENDPOINT_URL run-task --task-definition %s
-  aws ecs --endpoint-url $AWS_ENDPOINT_URL stop-task --task %s
+  export ECS=http://%s
+  aws ecs --endpoint-url $ECS list-tasks
+  aws ecs --endpoint-url $ECS describe-tasks --tasks %s
+  aws ecs --endpoint-url $ECS run-task --task-definition %s
+  aws ecs --endpoint-url $ECS stop-task --task %s
   curl http://%s/v1/tasks
   tail -f %s
 `, harness.Region, d.stack.LocalAddress, last(task.TaskARN), last(task.TaskDefinitionARN), last(task.TaskARN), d.stack.Introspection, d.stack.AgentLog())

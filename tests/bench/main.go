@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,6 +34,7 @@ type settings struct {
 	programs string
 	rounds   int
 	idle     time.Duration
+	only     string
 }
 
 // bench is what all measurements share.
@@ -50,6 +53,7 @@ func main() {
 	flag.StringVar(&s.programs, "programs", "bin", "`folder` of ecs-agent")
 	flag.IntVar(&s.rounds, "rounds", 15, "rounds of each measurement of one task; those of many take a third")
 	flag.DurationVar(&s.idle, "idle", 20*time.Second, "how long to watch the idle agent")
+	flag.StringVar(&s.only, "only", "", "comma-separated `names` of what to measure: binary, start, idle, tasks, calls")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -78,8 +82,14 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	defer server.Kill()
-	for _, step := range []func() error{b.environment, b.binary, b.startUp, b.oneAndMany, b.calls} {
-		if err := step(); err != nil {
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{{"", b.environment}, {"binary", b.binary}, {"start", b.startUp}, {"idle", b.idleAgent}, {"tasks", b.oneAndMany}, {"calls", b.calls}} {
+		if s.only != "" && step.name != "" && !slices.Contains(strings.Split(s.only, ","), step.name) {
+			continue
+		}
+		if err := step.do(); err != nil {
 			return err
 		}
 	}

@@ -35,7 +35,7 @@ func (b *bench) binary() error {
 	return nil
 }
 
-// startUp measures process start to registered, and the idle process.
+// startUp measures process start to registered.
 func (b *bench) startUp() error {
 	var registered, connected []time.Duration
 	for range b.rounds {
@@ -59,9 +59,10 @@ func (b *bench) startUp() error {
 	m := ms(median(registered))
 	b.table.add(row{what: "process start to registered", unit: "ms", agent: m, old: "195 ms", goal: "≤ 100 ms", met: m <= 100})
 	b.table.add(row{what: "process start to ACS connected", unit: "ms", agent: ms(median(connected))})
-	return b.idleAgent()
+	return nil
 }
 
+// idleAgent measures the process that has nothing to do.
 func (b *bench) idleAgent() error {
 	r, err := b.newRig(false)
 	if err != nil {

@@ -84,7 +84,7 @@ func freePorts(n int) ([]int, error) {
 
 // StartLocal starts ecs-local and waits until it answers.
 func (s *Stack) StartLocal(ctx context.Context) error {
-	args := []string{"up", "--foreground", "--listen", s.LocalAddress}
+	args := []string{"up", "--foreground", "--listen", s.LocalAddress, "--region", Region}
 	if s.Keep {
 		args = append(args, "--data-dir", filepath.Join(s.Dir, "local"))
 	}

@@ -15,11 +15,13 @@ import (
 // maxEvent bounds one line of the event stream.
 const maxEvent = 4 << 20
 
-// Event says that something about a task or a container instance has changed.
-// An event without an ARN says only that the stream is open.
+// Event says that a task or a container instance has changed, and shows it as it
+// was after the change.
 type Event struct {
-	Kind string `json:"kind"` // task or instance
-	ARN  string `json:"arn"`
+	Kind     string                 `json:"kind"` // task or instance
+	ARN      string                 `json:"arn"`
+	Task     *api.Task              `json:"task,omitempty"`
+	Instance *api.ContainerInstance `json:"instance,omitempty"`
 }
 
 // Events is the stream of changes of a local ECS.

@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"ecsagent/controlplane/local"
+	"ecsagent/controlplane/local/client"
+	"ecsagent/controlplane/service"
+)
+
+// detachWait is how long a detached server may take to answer.
+const detachWait = 15 * time.Second
+
+type upFlags struct {
+	listen     string
+	dataDir    string
+	region     string
+	account    string
+	imds       bool
+	detach     bool
+	foreground bool
+	logLevel   string
+}
+
+func (a *app) upCommand() *cobra.Command {
+	var f upFlags
+	cmd := &cobra.Command{
+		Use: "up", Short: "Serve a local ECS until Ctrl-C", Args: cobra.NoArgs,
+		Long: `Up serves the ECS API and the agents' channels on one address, which should be on
+loopback: anybody who reaches it can start containers on the machines of its
+agents. State is in memory unless --data-dir is given.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.region == "" {
+				f.region = a.region()
+			}
+			if f.detach {
+				return a.detach(cmd.Context(), f)
+			}
+			return a.serve(cmd.Context(), f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.listen, "listen", local.DefaultListen, "`HOST:PORT` to serve on; port 0 takes a free one")
+	flags.StringVar(&f.dataDir, "data-dir", "", "`FOLDER` that keeps the state")
+	flags.StringVar(&f.region, "region", "", "`REGION` in ARNs (default $AWS_REGION, $AWS_DEFAULT_REGION or "+service.DefaultRegion+")")
+	flags.StringVar(&f.account, "account", "", "`ACCOUNT` in ARNs (12 digits)")
+	flags.BoolVar(&f.imds, "imds", false, "serve EC2 instance metadata too, for agents in EC2 mode")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until `ecs-local down`")
+	flags.BoolVar(&f.foreground, "foreground", false, "serve in this process (the default)")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	cmd.MarkFlagsMutuallyExclusive("detach", "foreground")
+	return cmd
+}
+
+func (a *app) serve(ctx context.Context, f upFlags) error {
+	log, err := a.logger(f.logLevel)
+	if err != nil {
+		return err
+	}
+	srv, err := local.Start(ctx, local.Options{
+		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, Version: a.Version, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	a.welcome(srv.URL(), f)
+	select {
+	case <-ctx.Done():
+	case <-srv.Done():
+	}
+	return srv.Close()
+}
+
+// logger writes short lines to standard error.
+func (a *app) logger(level string) (*zap.Logger, error) {
+	var l zapcore.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usagef("--log-level %q: use debug, info, warn or error", level)
+	}
+	enc := zap.NewDevelopmentEncoderConfig()
+	enc.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+	enc.EncodeLevel = zapcore.LowercaseLevelEncoder
+	enc.CallerKey, enc.StacktraceKey = "", ""
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(enc), zapcore.Lock(zapcore.AddSync(a.Err)), l)), nil
+}
+
+// welcome says what to do next.
+func (a *app) welcome(url string, f upFlags) {
+	state := "state in memory"
+	if f.dataDir != "" {
+		state = "state in " + f.dataDir
+	}
+	a.printf("ecs-local %s serves Amazon ECS at %s (%s, %s)\n", a.Version, url, f.region, state)
+	a.printf(`
+Start an agent on this machine, as root:
+  AWS_DEFAULT_REGION=%[2]s AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local \
+  ECS_BACKEND_HOST=%[1]s ECS_EXTERNAL=true ecs-agent
+`, url, f.region)
+	if f.imds {
+		a.printf("or in EC2 mode, with AWS_EC2_METADATA_SERVICE_ENDPOINT=%s instead of ECS_EXTERNAL\n", url)
+	}
+	a.printf("\nRun tasks:\n")
+	if url != "http://"+local.DefaultListen {
+		a.printf("  export ECS_LOCAL_ENDPOINT=%s\n", url)
+	}
+	a.printf(`  ecs-local run FILE
+  ecs-local ps
+or with the AWS CLI:
+  export AWS_DEFAULT_REGION=%[2]s AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+  aws ecs list-tasks --endpoint-url %[1]s
+`, url, f.region)
+	if !f.detach {
+		a.printf("\nCtrl-C ends it; containers are left alone. `ecs-local down` stops tasks first.\n")
+	}
+}
+
+// detach starts the server as a process of its own and waits until it answers.
+func (a *app) detach(ctx context.Context, f upFlags) error {
+	dir := f.dataDir
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return fmt.Errorf("find a folder for the log: %w", err)
+		}
+		dir = filepath.Join(cache, "ecs-local")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make folder for the log: %w", err)
+	}
+	c := client.New("http://"+f.listen, f.region)
+	defer c.Close()
+	if c.Local(ctx, "GET", "status", nil) == nil {
+		return fmt.Errorf("a local ECS is serving at %s already: `ecs-local down` ends it", c.Endpoint())
+	}
+	logName := filepath.Join(dir, "ecs-local.log")
+	logFile, err := os.OpenFile(logName, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer logFile.Close()
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own program: %w", err)
+	}
+	args := []string{"up", "--foreground", "--listen", f.listen, "--region", f.region, "--log-level", f.logLevel}
+	if f.dataDir != "" {
+		args = append(args, "--data-dir", f.dataDir)
+	}
+	if f.account != "" {
+		args = append(args, "--account", f.account)
+	}
+	if f.imds {
+		args = append(args, "--imds")
+	}
+	cmd := exec.Command(program, args...) // outlives this process on purpose
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	cmd.SysProcAttr = ownSession()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start server: %w", err)
+	}
+	if err := awaitAnswer(ctx, c, cmd); err != nil {
+		return fmt.Errorf("%w: see %s", err, logName)
+	}
+	a.welcome(c.Endpoint(), f)
+	a.printf("\nIt runs in the background as process %d and logs to %s; `ecs-local down` ends it.\n", cmd.Process.Pid, logName)
+	return nil
+}
+
+// awaitAnswer waits until the server answers or its process ends.
+func awaitAnswer(ctx context.Context, c *client.Client, cmd *exec.Cmd) error {
+	ctx, cancel := context.WithTimeout(ctx, detachWait)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }() // ends with the server or with this process
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := c.Local(ctx, "GET", "status", nil); err == nil {
+			return nil
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("the server has ended (%v)", err)
+		case <-ctx.Done():
+			return fmt.Errorf("the server does not answer: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ecsagent/controlplane/agentlink"
+	"ecsagent/controlplane/service"
+)
+
+// DefaultListen is where the local ECS serves when nothing else is said. The port
+// is outside the ranges from which systems and engines take ephemeral ports, and
+// none of the agent's own.
+const DefaultListen = "127.0.0.1:4580"
+
+// shutdownWait bounds the end of requests in flight.
+const shutdownWait = 5 * time.Second
+
+// Options make a Server. The zero value serves on a free port of loopback, in
+// memory.
+type Options struct {
+	Listen  string // host:port; port 0 takes a free one; empty is 127.0.0.1:0
+	DataDir string // keeps the state; empty means memory only
+	Region  string
+	Account string
+	// IMDS serves instance metadata as well, for agents that are not in external mode.
+	IMDS    bool
+	Version string // for the status endpoint
+	Log     *zap.Logger
+	// Keys, Cadence and FramedRefusals go to the hub (package agentlink).
+	Keys           map[string]string
+	Cadence        agentlink.Cadence
+	FramedRefusals bool
+	// Service has further options of the service; DataDir, Region, AccountID and Log
+	// come from above.
+	Service service.Options
+}
+
+// Server is a running local ECS.
+type Server struct {
+	service *service.Service
+	hub     *agentlink.Hub
+	http    *http.Server
+	url     string
+	log     *zap.Logger
+	options Options
+
+	stopping context.Context // ends when Close begins
+	stop     context.CancelFunc
+	asked    chan struct{} // closed by the shutdown endpoint
+	askOnce  sync.Once
+	served   chan struct{} // closed when the listener has ended
+	serveErr error         // valid once served is closed
+	close    func() error  // runs once
+
+	mu        sync.Mutex
+	lingering []net.Conn // of clients that wait for the end
+}
+
+// Start serves until Close. The context bounds only the start.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", o.Listen, err)
+	}
+	s := &Server{options: o, log: o.Log, url: "http://" + reachable(listener.Addr()), asked: make(chan struct{}), served: make(chan struct{})}
+	if err := s.compose(); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	s.stopping, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.close = sync.OnceValue(s.shut)
+	s.http = &http.Server{
+		Handler: s.handler(), ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog:    zap.NewStdLog(o.Log.Named("http")),
+		BaseContext: func(net.Listener) context.Context { return s.stopping },
+	}
+	go func() {
+		defer close(s.served)
+		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.serveErr = fmt.Errorf("serve on %s: %w", o.Listen, err)
+			s.ask()
+		}
+	}()
+	o.Log.Info("serving", zap.String("url", s.url))
+	return s, nil
+}
+
+// compose makes the service and the hub and connects them.
+func (s *Server) compose() error {
+	o := s.options
+	so := o.Service
+	so.DataDir, so.Region, so.AccountID, so.Log = o.DataDir, o.Region, o.Account, o.Log
+	svc, err := service.New(so)
+	if err != nil {
+		return fmt.Errorf("start service: %w", err)
+	}
+	// In memory, the time makes the numbers rise over restarts, for agents that
+	// remember the last one.
+	var seqs agentlink.Sequences = agentlink.NewMemorySequences(time.Now().UnixMilli())
+	if o.DataDir != "" {
+		if seqs, err = openSequences(filepath.Join(o.DataDir, "sequences.json")); err != nil {
+			return errors.Join(err, svc.Close())
+		}
+	}
+	s.service = svc
+	s.hub = agentlink.NewHub(agentlink.Options{
+		Backend: svc, Log: o.Log, Sequences: seqs, Keys: o.Keys, Cadence: o.Cadence, FramedRefusals: o.FramedRefusals,
+	})
+	svc.SetDispatcher(s.hub)
+	return nil
+}
+
+// URL is the server's address as http://host:port, reachable from this machine.
+func (s *Server) URL() string { return s.url }
+
+// Service returns the service behind the API.
+func (s *Server) Service() *service.Service { return s.service }
+
+// Hub returns the agents' side.
+func (s *Server) Hub() *agentlink.Hub { return s.hub }
+
+// Done is closed when a client has asked for the end, or the listener has failed.
+// The owner then calls Close.
+func (s *Server) Done() <-chan struct{} { return s.asked }
+
+func (s *Server) ask() { s.askOnce.Do(func() { close(s.asked) }) }
+
+// Close ends everything and waits for it. Agents are told that the service is
+// going away; containers are left alone. It may be called more than once.
+func (s *Server) Close() error { return s.close() }
+
+func (s *Server) shut() error {
+	s.stop() // ends event streams
+	s.hub.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownWait)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("end requests in flight: %w", err), s.http.Close())
+	}
+	<-s.served
+	err = errors.Join(err, s.serveErr, s.service.Close())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.lingering {
+		_ = c.Close() // its closing is the message
+	}
+	s.log.Info("ended")
+	return err
+}
+
+// reachable is the address to connect to from this machine.
+func reachable(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -175,7 +175,7 @@ func refusal(resp *http.Response, err error) error {
 // under TLS and websocket so that it can be dropped without further talk.
 type opening struct {
 	session *Session
-	ctx     context.Context //nolint:containedctx // it lives as long as one dial
+	ctx     context.Context // it lives as long as one dial
 	conn    net.Conn
 	stops   []func() bool
 }

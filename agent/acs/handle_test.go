@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/gorilla/websocket"
 
 	"ecsagent/agent/acs"
 	"ecsagent/agent/acs/acstest"
@@ -77,6 +78,45 @@ func TestPayload(t *testing.T) {
 				t.Errorf("secret logged: %s", text)
 			}
 		}
+	})
+}
+
+// A task that is only to be stopped needs no credentials: they would never be freed.
+func TestPayloadStopKeepsNoCredentials(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := open(t)
+		c := b.Accept()
+		c.Send("PayloadMessage", payloadJSON("p-1", "3", taskJSON("one", "STOPPED", `,"roleCredentials":{"credentialsId":"r"}`)))
+		c.Expect(ackTo + `"p-1"}}`)
+		c.Expect(`{"type":"IAMRoleCredentialsAckRequest","message":{"messageId":"p-1","expiration":"","credentialsId":"r"}}`)
+		if b.roles.Len() != 0 {
+			t.Error("credentials are kept")
+		}
+	})
+}
+
+// What is acknowledged before a connection is given up still goes out.
+func TestAcksBeforeTheCloseFrame(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		b := open(t)
+		c := b.Accept()
+		c.Stall()
+		go func() {
+			for i := range 20 {
+				c.Heartbeat(fmt.Sprint(i))
+			}
+			c.Send("CloseMessage", `{}`)
+			time.Sleep(time.Second)
+			c.Resume()
+		}()
+		for i := range 20 {
+			c.Expect(fmt.Sprintf(`{"type":"HeartbeatAckRequest","message":{"messageId":"%d"}}`, i))
+		}
+		<-c.Closed
+		if !websocket.IsCloseError(c.CloseError, websocket.CloseNormalClosure) {
+			t.Errorf("ended with %v", c.CloseError)
+		}
+		b.Accept()
 	})
 }
 

@@ -135,19 +135,19 @@ func (l *link) read(ctx context.Context) error {
 func (l *link) receive(ctx context.Context, frame []byte) error {
 	m, err := wire.Decode(frame)
 	switch {
+	case err == nil:
+		select {
+		case l.active <- struct{}{}:
+		default:
+		}
+		l.s.heard.Store(true)
+		return l.s.handle(ctx, l, m)
 	case errors.Is(err, wire.ErrUnknownType):
 		l.s.log.Info("message is not known and ignored", zap.Error(err))
-		return nil
-	case err != nil:
-		l.s.log.Warn("frame is malformed and dropped", zap.Int("bytes", len(frame)), zap.Error(err))
-		return nil
-	}
-	select {
-	case l.active <- struct{}{}:
 	default:
+		l.s.log.Warn("frame is malformed and dropped", zap.Int("bytes", len(frame)), zap.Error(err))
 	}
-	l.s.heard.Store(true)
-	return l.s.handle(ctx, l, m)
+	return nil
 }
 
 // write sends frames until the connection ends, or until it is asked to finish:

@@ -46,7 +46,7 @@ type refusal struct {
 // Start returns a server on a loopback port. It is closed with the test.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatalf("listen: %v", err)
 	}
@@ -160,7 +160,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &Conn{
 		tb: s.tb, ws: ws, Request: r, Query: r.URL.Query(),
-		frames: make(chan Frame, 1024), Closed: make(chan struct{}), cut: make(chan struct{}),
+		frames: make(chan Frame, 1024), Closed: make(chan struct{}), resume: make(chan struct{}),
 	}
 	s.mu.Lock()
 	select {
@@ -207,7 +207,7 @@ type Conn struct {
 	deaf   atomic.Bool
 
 	stalled atomic.Bool
-	cut     chan struct{} // closed by Cut
+	resume  chan struct{}
 	once    sync.Once
 }
 
@@ -229,13 +229,19 @@ func (c *Conn) read() {
 		}
 		c.frames <- f
 		if c.stalled.Load() {
-			<-c.cut
+			<-c.resume
 		}
 	}
 }
 
-// Stall makes the server read at most one more frame, until the connection is cut.
+// Stall makes the server read at most one more frame, until Resume or Cut.
 func (c *Conn) Stall() { c.stalled.Store(true) }
+
+// Resume ends Stall for good.
+func (c *Conn) Resume() {
+	c.stalled.Store(false)
+	c.once.Do(func() { close(c.resume) })
+}
 
 // Send sends a message. A message that is a string is taken as JSON.
 func (c *Conn) Send(kind string, message any) {
@@ -326,7 +332,7 @@ func (c *Conn) Close(code int, text string) {
 
 // Cut ends the connection without a close frame.
 func (c *Conn) Cut() {
-	c.once.Do(func() { close(c.cut) })
+	c.Resume()
 	_ = c.ws.NetConn().Close()
 }
 

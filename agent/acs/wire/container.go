@@ -151,7 +151,7 @@ func readPort(o object) task.PortMapping {
 }
 
 func readPortNumber(o object, name string) uint16 {
-	return uint16(o.integer(name, 0, math.MaxUint16)) //nolint:gosec // integer has checked the limits
+	return uint16(o.integer(name, 0, math.MaxUint16)) // integer has checked the limits
 }
 
 func validRange(s string) bool {

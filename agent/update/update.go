@@ -50,7 +50,7 @@ type Send func(r Reply, written func())
 // Options configure an Updater.
 type Options struct {
 	// Enabled is false unless the operator has configured updates: every message
-	// is then refused.
+	// is then refused, as it is without a Dir.
 	Enabled bool
 	Dir     string       // where updates are staged
 	Client  *http.Client // its TLS verification must be on
@@ -85,6 +85,7 @@ type Updater struct {
 
 // New returns an Updater that works while Run runs.
 func New(opts Options) *Updater {
+	opts.Enabled = opts.Enabled && opts.Dir != ""
 	return &Updater{opts: opts, calls: make(chan func(context.Context), backlog)}
 }
 

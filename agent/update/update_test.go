@@ -173,6 +173,12 @@ func TestNewUpdateDuringDownload(t *testing.T) {
 	b.want("4", "")
 }
 
+func TestNoDirectoryMeansDisabled(t *testing.T) {
+	if New(Options{Enabled: true}).opts.Enabled {
+		t.Error("updates would be staged in the working directory")
+	}
+}
+
 func TestDualStackLocation(t *testing.T) {
 	u := New(Options{DualStack: true})
 	got, err := u.location("https://s3.us-west-2.amazonaws.com/s3.tar")

@@ -19,6 +19,7 @@ import (
 	"ecsagent/controlplane/api"
 	"ecsagent/controlplane/local"
 	"ecsagent/controlplane/local/cli"
+	"ecsagent/controlplane/local/client"
 )
 
 // actAsProgram makes the test binary behave as ecs-local, for `up --detach`.
@@ -236,11 +237,20 @@ func TestRunThatIsNotPlaced(t *testing.T) {
 
 func TestRunWithoutInstances(t *testing.T) {
 	b := newBench(t, nil)
-	r := command(b.srv.URL(), "run", file(t, web))
-	if r.code == 0 {
-		t.Fatalf("exit code 0: %s", r.out)
+	b.matches(b.run(0, "ps").out, `^No tasks`)
+	b.matches(b.run(0, "instances").out, `^No container instances`)
+	b.run(0, "stop", "--all")
+	b.matches(b.run(1, "run", file(t, web)).err, `Cluster not found.\n  An agent makes the cluster`)
+	c := client.New(b.srv.URL(), "us-east-1")
+	defer c.Close()
+	if err := c.Call(t.Context(), "CreateCluster", struct{}{}, nil); err != nil {
+		t.Fatal(err)
 	}
-	b.matches(r.err, `aws ecs create-cluster|ecs-local up`)
+	r := command(b.srv.URL(), "run", file(t, web))
+	b.matches(r.err, `ecs-local up`)
+	if r.code != cli.ExitFailed && r.code != cli.ExitNotPlaced {
+		t.Fatalf("exit code %d", r.code)
+	}
 }
 
 func TestUsage(t *testing.T) {

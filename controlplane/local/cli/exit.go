@@ -64,6 +64,16 @@ func codeOf(err error) int {
 	return ExitFailed
 }
 
+// orNone passes the answer for the default cluster before an agent has made it as
+// an empty one.
+func (a *app) orNone(err error) error {
+	var refused *api.Error
+	if a.cluster == "default" && errors.As(err, &refused) && refused.Code == api.ClusterNotFoundException {
+		return nil
+	}
+	return err
+}
+
 // explain adds to an error what to do about it.
 func explain(err error) string {
 	text := err.Error()
@@ -76,7 +86,7 @@ func explain(err error) string {
 		return fmt.Sprintf("no local ECS answers at %s: start one with `ecs-local up`, or name another with --endpoint or ECS_LOCAL_ENDPOINT\n  (%v)",
 			unreachable.Endpoint, unreachable.Err)
 	case errors.As(err, &refused) && refused.Code == api.ClusterNotFoundException:
-		return text + "\n  Agents make the cluster `default` when they register; others are made with `aws ecs create-cluster`."
+		return text + "\n  An agent makes the cluster `default` when it registers (`ecs-local up` shows how to start one);\n  others are made with `aws ecs create-cluster`."
 	case errors.As(err, &refused) && strings.Contains(strings.ToLower(refused.Message), "no container instances"):
 		return text + "\n  Start an agent: `ecs-local up` shows how."
 	}

@@ -32,7 +32,7 @@ func (a *app) ps(ctx context.Context, all bool) error {
 	defer c.Close()
 	// A task that is being stopped has the desired status STOPPED and is still there.
 	tasks, err := listTasks(ctx, c, a.cluster, api.StatusRunning, api.StatusStopped)
-	if err != nil {
+	if err = a.orNone(err); err != nil {
 		return err
 	}
 	if !all {
@@ -143,10 +143,13 @@ func (a *app) instances(ctx context.Context) error {
 	c := a.connect()
 	defer c.Close()
 	instances, err := listInstances(ctx, c, a.cluster)
-	if err != nil {
+	if err = a.orNone(err); err != nil {
 		return err
 	}
 	if a.output == "json" {
+		if instances == nil {
+			instances = []api.ContainerInstance{}
+		}
 		return a.json(map[string]any{"containerInstances": instances})
 	}
 	if len(instances) == 0 {
@@ -168,7 +171,7 @@ func (a *app) instances(ctx context.Context) error {
 }
 
 func listInstances(ctx context.Context, c *client.Client, cluster string) ([]api.ContainerInstance, error) {
-	instances := []api.ContainerInstance{}
+	var instances []api.ContainerInstance
 	req := api.ListContainerInstancesRequest{Cluster: cluster}
 	for {
 		var list api.ListContainerInstancesResponse

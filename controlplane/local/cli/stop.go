@@ -48,7 +48,7 @@ func (a *app) stop(ctx context.Context, names []string, f stopFlags) error {
 	var tasks []api.Task
 	if f.all {
 		running, err := listTasks(ctx, c, a.cluster, api.StatusRunning, api.StatusStopped)
-		if err != nil {
+		if err = a.orNone(err); err != nil {
 			return err
 		}
 		tasks = slices.DeleteFunc(running, func(t api.Task) bool { return t.LastStatus == api.StatusStopped })

@@ -118,37 +118,49 @@ type Config struct {
 
 	// Resource limits (1.10.7).
 
-	TaskCPUMemLimit                       bool // see Explicit for "must" against "if possible"
-	CgroupPath                            string
-	CgroupCPUPeriod                       time.Duration
-	TaskPidsLimit                         int // 0: unlimited
-	PropagateTaskMemoryLimit              bool
-	CPUUnboundedWindowsWorkaround         bool
-	MemoryUnboundedWindowsWorkaround      bool
-	DisableMetrics                        bool
-	PollMetrics                           bool
-	PollingMetricsWait                    time.Duration
-	RuntimeStats                          bool
-	PrometheusPortReserved                bool
-	GPUSupport                            bool
-	NvidiaRuntime                         string
-	InferentiaSupport                     bool
-	EBSTaskAttach                         bool
-	CSIDriverSocket                       string
-	NodeStageTimeout                      time.Duration
-	NodeUnstageTimeout                    time.Duration
-	GMSA                                  bool
-	GMSADomainless                        bool
-	CredentialsFetcherHost                string // as configured, unix:// URL
-	CredentialsFetcherSocket              string // path; resolved from the host form when unset
-	CredentialsFetcherSecretName          string
-	DomainJoinedLinux                     bool
-	FSxWindowsFileServer                  bool
-	FIPS                                  bool // the kernel runs in FIPS mode
-	SkipLocalhostTrafficFilter            bool
-	AllowOffhostIntrospection             bool
-	AcceptInsecureCertificates            bool // flag -k
-	BlackholeMetadata                     bool // flag -blackhole-ec2-metadata, or external
+	TaskCPUMemLimit                  bool // see Explicit for "must" against "if possible"
+	CgroupPath                       string
+	CgroupCPUPeriod                  time.Duration
+	TaskPidsLimit                    int // 0: unlimited
+	PropagateTaskMemoryLimit         bool
+	CPUUnboundedWindowsWorkaround    bool
+	MemoryUnboundedWindowsWorkaround bool
+
+	// Metrics (1.10.8).
+
+	DisableMetrics         bool
+	PollMetrics            bool
+	PollingMetricsWait     time.Duration
+	RuntimeStats           bool
+	PrometheusPortReserved bool
+
+	// GPU, accelerators, EBS, gMSA, FSx (1.10.9).
+
+	GPUSupport                   bool
+	NvidiaRuntime                string
+	InferentiaSupport            bool
+	EBSTaskAttach                bool
+	CSIDriverSocket              string
+	NodeStageTimeout             time.Duration
+	NodeUnstageTimeout           time.Duration
+	GMSA                         bool
+	GMSADomainless               bool
+	CredentialsFetcherHost       string // as configured, unix:// URL
+	CredentialsFetcherSocket     string // path; resolved from the host form when unset
+	CredentialsFetcherSecretName string
+	DomainJoinedLinux            bool
+	FSxWindowsFileServer         bool
+
+	// The host, its preparation, and the command line.
+
+	FIPS                       bool // the kernel runs in FIPS mode
+	SkipLocalhostTrafficFilter bool
+	AllowOffhostIntrospection  bool
+	AcceptInsecureCertificates bool // flag -k
+	BlackholeMetadata          bool // flag -blackhole-ec2-metadata, or external
+
+	// Switches for tests (1.10.11).
+
 	SkipDomainJoinCheck                   bool
 	SkipDomainlessCheck                   bool
 	SkipCredentialsFetcherInvocationCheck bool
@@ -226,6 +238,3 @@ func (c *Config) Explicit(name string) bool {
 		return true
 	}
 }
-
-// AgentDataDirOnHost is the host directory that task bind mounts are built from.
-func (c *Config) AgentDataDirOnHost() string { return c.HostDataDir + "/data" }

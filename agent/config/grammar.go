@@ -56,7 +56,7 @@ func same(s string) string { return s }
 
 var (
 	text = grammar[string]{
-		kind: "text", want: "text",
+		kind:   "text",
 		parse:  func(s string) (string, error) { return s, nil },
 		decode: jsonString, format: same,
 		unset: func(s string) bool { return s == "" },
@@ -78,7 +78,7 @@ var (
 	}()
 	path = func() grammar[string] {
 		g := text
-		g.kind, g.want = "path", "a path"
+		g.kind = "path"
 		return g
 	}()
 )

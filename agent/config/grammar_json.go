@@ -243,7 +243,7 @@ func decodeAuth(raw json.RawMessage) (secret.String, error) {
 }
 
 var secretText = grammar[secret.String]{
-	kind: "text", want: "text",
+	kind:   "text",
 	parse:  func(s string) (secret.String, error) { return secret.String(s), nil },
 	format: secret.String.String,
 	unset:  func(s secret.String) bool { return s == "" },

@@ -127,7 +127,21 @@ func newLoader(src Sources) *loader {
 	return l
 }
 
-func (l *loader) report(f Finding) { l.findings = append(l.findings, f) }
+// maxFindings keeps a file that is no configuration at all from flooding the log.
+const maxFindings = 200
+
+// report adds a finding. After maxFindings only fatal ones are kept.
+func (l *loader) report(f Finding) {
+	switch n := len(l.findings); {
+	case n < maxFindings || f.Severity == Fatal:
+		l.findings = append(l.findings, f)
+	case n == maxFindings:
+		l.findings = append(l.findings, Finding{Severity: Warning, Origin: f.Origin, Problem: "has more findings, which are left out"})
+	}
+}
+
+// full reports whether only fatal findings still count.
+func (l *loader) full() bool { return len(l.findings) > maxFindings }
 
 // sortFindings puts the findings in the order of sources and lines.
 func (l *loader) sortFindings() {
@@ -287,6 +301,9 @@ func (l *loader) reportUnknown(a assignment) {
 	if a.origin.Source == SourceEnvFile {
 		ours = ours || strings.HasPrefix(a.name, "NON_ECS_") || strings.HasPrefix(a.name, "NONECS_")
 	} else if !ours {
+		return
+	}
+	if l.full() {
 		return
 	}
 	var known []string

@@ -85,10 +85,12 @@ func (l *loader) addObject(content []byte, origin Origin) {
 		return
 	}
 	lay, seen := layer{}, map[string]Origin{}
+	line, counted := 1, int64(0)
 	for _, m := range members {
 		at := origin
 		if origin.Source == SourceJSONFile {
-			at.Line = lineAt(content, m.offset)
+			line += bytes.Count(content[counted:m.offset], []byte("\n"))
+			at.Line, counted = line, m.offset
 		}
 		name := strings.ToLower(m.name)
 		if first, dup := seen[name]; dup {
@@ -127,11 +129,13 @@ func (l *loader) reportMember(name string, at Origin) {
 		l.report(Finding{Severity: Notice, Origin: at, Name: name, Problem: "has no effect in JSON", Want: s.Name + " in the environment"})
 		return
 	}
+	if l.full() {
+		return
+	}
 	var known []string
 	for i := range l.table {
 		if s := &l.table[i]; s.JSON != "" {
 			if strings.EqualFold(s.Name, name) {
-				known = []string{s.JSON}
 				l.report(Finding{Severity: Warning, Origin: at, Name: clip(name), Problem: "is a variable, not a JSON member", Want: s.JSON})
 				return
 			}

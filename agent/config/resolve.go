@@ -64,7 +64,9 @@ func (l *loader) resolve(s *Setting) {
 		v, a.origin = l.bound(s, v, a)
 	}
 	s.value.store(l.cfg, v)
-	l.cfg.origins[s.key()] = a.origin
+	if s.effectiveOn(l.goos) {
+		l.cfg.origins[s.key()] = a.origin
+	}
 }
 
 // choose returns the value of the highest source that holds a usable one. Unusable

@@ -22,7 +22,7 @@ const (
 
 // Settings returns the table, section by section.
 func Settings() []Setting {
-	var all []Setting
+	all := make([]Setting, 0, 256)
 	for _, part := range []struct {
 		section string
 		rows    []Setting

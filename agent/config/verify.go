@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -190,18 +191,24 @@ func verifyLoggingDrivers(c *Config) []complaint {
 	}}
 }
 
-var (
-	attributeName  = regexp.MustCompile(`^[\pL\pN_\-/\\.]{1,128}$`)
-	attributeValue = regexp.MustCompile(`^[\pL\pN_\-.@/\\:]([\pL\pN_\-.@/\\: ]{0,126}[\pL\pN_\-.@/\\:])?$`)
-)
+// validAttribute reports whether s is 1 to 128 letters, digits and characters of
+// extra; blanks may stand inside if they are in extra.
+func validAttribute(s, extra string) bool {
+	for _, r := range s {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(extra, r) {
+			return false
+		}
+	}
+	return s != "" && utf8.RuneCountInString(s) <= 128 && strings.TrimSpace(s) == s
+}
 
 func verifyAttributes(c *Config) []complaint {
 	var all []complaint
 	for _, name := range sortedKeys(c.InstanceAttributes) {
-		if !attributeName.MatchString(name) {
+		if !validAttribute(name, `-_/\.`) {
 			all = append(all, warn(fmt.Sprintf("has attribute name %q, which ECS refuses", clip(name)), `1 to 128 letters, digits and -_/\.`)...)
 		}
-		if value := c.InstanceAttributes[name]; !attributeValue.MatchString(value) {
+		if value := c.InstanceAttributes[name]; !validAttribute(value, `-_.@/\: `) {
 			all = append(all, warn(fmt.Sprintf("has value %q for %q, which ECS refuses", clip(value), clip(name)), `1 to 128 letters, digits, inner blanks and -_.@/\:`)...)
 		}
 	}

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +32,7 @@ type upFlags struct {
 	imds       bool
 	detach     bool
 	foreground bool
+	report     bool
 	logLevel   string
 }
 
@@ -57,6 +62,8 @@ agents. State is in memory unless --data-dir is given.`,
 	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until `ecs-local down`")
 	flags.BoolVar(&f.foreground, "foreground", false, "serve in this process (the default)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.BoolVar(&f.report, "report", false, "print only the URL, for the process that detached this one")
+	_ = flags.MarkHidden("report") // fails for unknown flags only
 	cmd.MarkFlagsMutuallyExclusive("detach", "foreground")
 	return cmd
 }
@@ -72,7 +79,11 @@ func (a *app) serve(ctx context.Context, f upFlags) error {
 	if err != nil {
 		return err
 	}
-	a.welcome(srv.URL(), f)
+	if f.report {
+		a.printf("%s\n", srv.URL())
+	} else {
+		a.welcome(srv.URL(), f)
+	}
 	select {
 	case <-ctx.Done():
 	case <-srv.Done():
@@ -123,22 +134,15 @@ or with the AWS CLI:
 	}
 }
 
-// detach starts the server as a process of its own and waits until it answers.
+// detach starts the server as a process of its own and waits until it serves.
 func (a *app) detach(ctx context.Context, f upFlags) error {
-	dir := f.dataDir
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return fmt.Errorf("find a folder for the log: %w", err)
-		}
-		dir = filepath.Join(cache, "ecs-local")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make folder for the log: %w", err)
+	dir, err := logFolder(f.dataDir)
+	if err != nil {
+		return err
 	}
 	c := client.New("http://"+f.listen, f.region)
 	defer c.Close()
-	if c.Local(ctx, "GET", "status", nil) == nil {
+	if c.Local(ctx, http.MethodGet, "status", nil) == nil {
 		return fmt.Errorf("a local ECS is serving at %s already: `ecs-local down` ends it", c.Endpoint())
 	}
 	logName := filepath.Join(dir, "ecs-local.log")
@@ -151,7 +155,37 @@ func (a *app) detach(ctx context.Context, f upFlags) error {
 	if err != nil {
 		return fmt.Errorf("find own program: %w", err)
 	}
-	args := []string{"up", "--foreground", "--listen", f.listen, "--region", f.region, "--log-level", f.logLevel}
+	cmd := exec.Command(program, childArgs(f)...) // outlives this process on purpose
+	cmd.Stderr = logFile
+	cmd.SysProcAttr = ownSession()
+	url, err := startAndHear(ctx, cmd)
+	if err != nil {
+		return fmt.Errorf("%w: see %s", err, logName)
+	}
+	a.welcome(url, f)
+	a.printf("\nIt runs in the background as process %d and logs to %s; `ecs-local down` ends it.\n", cmd.Process.Pid, logName)
+	return cmd.Process.Release()
+}
+
+// logFolder is where a detached server logs: its data folder or the user's cache.
+func logFolder(dataDir string) (string, error) {
+	dir := dataDir
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("find a folder for the log: %w", err)
+		}
+		dir = filepath.Join(cache, "ecs-local")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make folder for the log: %w", err)
+	}
+	return dir, nil
+}
+
+// childArgs are the arguments of a detached server.
+func childArgs(f upFlags) []string {
+	args := []string{"up", "--foreground", "--report", "--listen", f.listen, "--region", f.region, "--log-level", f.logLevel}
 	if f.dataDir != "" {
 		args = append(args, "--data-dir", f.dataDir)
 	}
@@ -161,38 +195,32 @@ func (a *app) detach(ctx context.Context, f upFlags) error {
 	if f.imds {
 		args = append(args, "--imds")
 	}
-	cmd := exec.Command(program, args...) // outlives this process on purpose
-	cmd.Stdout, cmd.Stderr = logFile, logFile
-	cmd.SysProcAttr = ownSession()
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start server: %w", err)
-	}
-	if err := awaitAnswer(ctx, c, cmd); err != nil {
-		return fmt.Errorf("%w: see %s", err, logName)
-	}
-	a.welcome(c.Endpoint(), f)
-	a.printf("\nIt runs in the background as process %d and logs to %s; `ecs-local down` ends it.\n", cmd.Process.Pid, logName)
-	return nil
+	return args
 }
 
-// awaitAnswer waits until the server answers or its process ends.
-func awaitAnswer(ctx context.Context, c *client.Client, cmd *exec.Cmd) error {
+// startAndHear starts the server and reads the one line that it writes to its
+// standard output once it serves. It is killed when it takes too long.
+func startAndHear(ctx context.Context, cmd *exec.Cmd) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, detachWait)
 	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }() // ends with the server or with this process
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if err := c.Local(ctx, "GET", "status", nil); err == nil {
-			return nil
-		}
-		select {
-		case err := <-ended:
-			return fmt.Errorf("the server has ended (%v)", err)
-		case <-ctx.Done():
-			return fmt.Errorf("the server does not answer: %w", ctx.Err())
-		case <-tick.C:
-		}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", fmt.Errorf("make pipe: %w", err)
 	}
+	defer r.Close()
+	cmd.Stdout = w
+	err = cmd.Start()
+	if err = errors.Join(err, w.Close()); err != nil {
+		return "", fmt.Errorf("start server: %w", err)
+	}
+	spare := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() }) // it may have ended
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if spare() && err == nil {
+		return strings.TrimSpace(line), nil
+	}
+	if ctx.Err() != nil {
+		return "", errors.Join(fmt.Errorf("the server does not answer: %w", ctx.Err()), cmd.Wait())
+	}
+	_ = cmd.Wait() // the state says the same
+	return "", fmt.Errorf("the server has ended (%s)", cmd.ProcessState)
 }

@@ -1,0 +1,589 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ecsagent/agent/engine/enginetest"
+	"ecsagent/agent/runtime"
+	"ecsagent/agent/task"
+)
+
+func TestLaunchAndStop(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "app")
+		spec.Containers[0].Ports = []task.PortMapping{{ContainerPort: 80, Protocol: task.TCP}}
+		r.run(spec)
+		st := r.want(spec, task.Running)
+		before := []string{"list ", "create app", "start app", "inspect app"}
+		if diff := cmp.Diff(before, r.docker.Calls()); diff != "" {
+			t.Errorf("calls of a launch: %s", diff)
+		}
+		c := &st.Containers[0]
+		if c.DockerName != r.docker.Containers()[0].Name || c.EndpointID == "" || c.StartedAt.IsZero() || len(c.Networks) != 1 || c.HostPorts[0] != 40001 {
+			t.Errorf("container %+v", c)
+		}
+		if r.ports.Held() != 1 {
+			t.Errorf("%d ports held", r.ports.Held())
+		}
+
+		r.stopTask(spec)
+		st = r.want(spec, task.Stopped)
+		if diff := cmp.Diff(append(before, "stop app", "inspect app"), r.docker.Calls()); diff != "" {
+			t.Errorf("calls of a stop: %s", diff)
+		}
+		if c := &st.Containers[0]; exitOf(c) != "143" || c.Error != nil || st.TerminalReason != "" {
+			t.Errorf("container %+v", c)
+		}
+		if r.ports.Held() != 0 {
+			t.Errorf("%d ports held after the end", r.ports.Held())
+		}
+		if diff := cmp.Diff([]task.Status{task.None, task.ManifestPulled, task.Running, task.Stopped}, withoutCreated(r.report.Statuses(spec.ARN))); diff != "" {
+			t.Errorf("reported: %s", diff)
+		}
+	})
+}
+
+// withoutCreated drops a status that is reported or not as saves happen to coincide.
+func withoutCreated(all []task.Status) []task.Status {
+	return slices.DeleteFunc(all, func(s task.Status) bool { return s == task.Created })
+}
+
+// TestNameIsDurableFirst: when Docker is asked to create a container, its name and
+// endpoint id are on disk.
+func TestNameIsDurableFirst(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		block := make(chan struct{})
+		r.docker.Disturb(enginetest.Create, "", enginetest.Knob{Block: block})
+		spec := specOf("one", "app")
+		r.run(spec)
+		saved, ok := r.store.State(spec.ARN)
+		if !ok || saved.Containers[0].DockerName == "" || saved.Containers[0].EndpointID == "" {
+			t.Errorf("saved %+v", saved)
+		}
+		close(block)
+		synctest.Wait()
+		r.want(spec, task.Running)
+		if got := r.docker.Containers()[0].Name; got != saved.Containers[0].DockerName {
+			t.Errorf("created as %s, saved %s", got, saved.Containers[0].DockerName)
+		}
+	})
+}
+
+func TestShortLivedContainerIsSeenRunning(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		r.docker.Program("job", enginetest.Program{Exits: true, Code: 3})
+		spec := specOf("one", "job")
+		r.run(spec)
+		st := r.want(spec, task.Stopped)
+		if exitOf(&st.Containers[0]) != "3" || st.Containers[0].Error != nil {
+			t.Errorf("container %+v", st.Containers[0])
+		}
+		if !slices.Contains(r.report.Statuses(spec.ARN), task.Running) {
+			t.Errorf("reported %v", r.report.Statuses(spec.ARN))
+		}
+		if n := r.docker.Count(enginetest.Inspect); n != 1 {
+			t.Errorf("%d inspects", n)
+		}
+	})
+}
+
+func TestExits(t *testing.T) {
+	tests := []struct {
+		name     string
+		end      func(d *enginetest.Runtime, id string)
+		exit     string
+		reason   string
+		inspects int // besides the one after start
+	}{
+		{"well", func(d *enginetest.Runtime, id string) { d.Exit(id, 0) }, "0", "", 0},
+		{"badly", func(d *enginetest.Runtime, id string) { d.Exit(id, 3) }, "3", "", 1},
+		{"out of memory", func(d *enginetest.Runtime, id string) { d.OOM(id) }, "137", "OutOfMemoryError: Container killed due to memory usage", 1},
+		{"removed", func(d *enginetest.Runtime, id string) { d.Delete(id) }, "137", "", 1},
+		{"docker does not answer", func(d *enginetest.Runtime, id string) {
+			d.Disturb(enginetest.Inspect, "", enginetest.Knob{Err: errors.New("no")})
+			d.OOM(id)
+		}, "137", "OutOfMemoryError: Container killed due to memory usage", 1},
+		{"gone without a word", func(d *enginetest.Runtime, id string) {
+			c := d.Containers()[0]
+			d.Silence(true)
+			d.Delete(id)
+			d.Silence(false)
+			d.Emit(runtime.Event{Type: runtime.EventDestroy, ID: id, Name: c.Name, Labels: c.Labels, Time: time.Now()})
+		}, "none", "ContainerVanishedError: No container matching saved ID found", 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, nil, func(r *rig) {
+				spec := specOf("one", "app")
+				r.run(spec)
+				r.pass(time.Minute)
+				tt.end(r.docker, r.idOf(spec, 0))
+				synctest.Wait()
+				st := r.want(spec, task.Stopped)
+				c := &st.Containers[0]
+				reason := ""
+				if c.Error != nil {
+					reason = c.Error.Error()
+				}
+				if exitOf(c) != tt.exit || reason != tt.reason || st.TerminalReason != "" {
+					t.Errorf("exit %s, reason %q, task reason %q", exitOf(c), reason, st.TerminalReason)
+				}
+				if n := r.docker.Count(enginetest.Inspect) - 1; n > tt.inspects {
+					t.Errorf("%d inspects", n)
+				}
+				if st.ExecutionStoppedAt.IsZero() {
+					t.Error("no end of execution")
+				}
+			})
+		})
+	}
+}
+
+// TestForeignContainersAreIgnored: labels alone do not make a container ours, and
+// nobody else's container costs a call.
+func TestForeignContainersAreIgnored(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "app")
+		r.run(spec)
+		calls := len(r.docker.Calls())
+		c := labelled(spec, 0, runtime.Container{ID: "other", Name: "other"})
+		for _, ev := range []runtime.EventType{runtime.EventDie, runtime.EventDestroy, runtime.EventStart} {
+			r.docker.Emit(runtime.Event{Type: ev, ID: c.ID, Name: c.Name, Labels: c.Labels, Time: time.Now()})
+			r.docker.Emit(runtime.Event{Type: ev, ID: "x", Name: "x", Time: time.Now()})
+		}
+		synctest.Wait()
+		r.want(spec, task.Running)
+		if n := len(r.docker.Calls()); n != calls {
+			t.Errorf("%d calls", n-calls)
+		}
+	})
+}
+
+func TestStopsComeBeforeStarts(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		r.docker.Program("old", enginetest.Program{Deaf: true})
+		before, after := specOf("old", "old"), specOf("new", "new")
+		for _, s := range []*task.Spec{before, after} {
+			s.Containers[0].Ports = []task.PortMapping{{ContainerPort: 80, HostPort: 80, Protocol: task.TCP}}
+		}
+		r.run(before)
+		r.deliver(task.Request{Spec: after, Desired: task.Running}, task.Request{Spec: before, Desired: task.Stopped})
+		if r.state(after).Known != task.None || r.state(before).Known != task.Running {
+			t.Fatalf("while the old one stops: %v, %v", r.state(after).Known, r.state(before).Known)
+		}
+		r.pass(30 * time.Second)
+		r.want(before, task.Stopped)
+		r.want(after, task.Running)
+	})
+}
+
+// TestStoppingDelaysNobody: a container that takes its time to stop holds up neither
+// other stops nor launches.
+func TestStoppingDelaysNobody(t *testing.T) {
+	in(t, func(o *Options) { o.Launches = 1 }, func(r *rig) {
+		r.docker.Program("deaf", enginetest.Program{Deaf: true})
+		slow, quick, fresh := specOf("slow", "deaf"), specOf("quick", "app"), specOf("fresh", "app")
+		slow.Containers[0].StopTimeout = 100 * time.Second
+		r.run(slow)
+		r.run(quick)
+		r.deliver(task.Request{Spec: slow, Desired: task.Stopped}, task.Request{Spec: quick, Desired: task.Stopped},
+			task.Request{Spec: fresh, Desired: task.Running})
+		r.want(quick, task.Stopped)
+		r.want(fresh, task.Running)
+		r.want(slow, task.Running)
+		r.pass(100 * time.Second)
+		r.want(slow, task.Stopped)
+	})
+}
+
+func TestLaunchesAreBounded(t *testing.T) {
+	in(t, func(o *Options) { o.Launches = 4; o.Capacity.CPU = 1 << 20; o.Capacity.Memory = 1 << 20 }, func(r *rig) {
+		r.docker.Disturb(enginetest.Start, "", enginetest.Knob{Delay: time.Second})
+		var all []task.Request
+		for _, id := range strings.Split("abcdefghijklmnopqrst", "") {
+			all = append(all, task.Request{Spec: specOf(id, "app"), Desired: task.Running})
+		}
+		r.deliver(all...)
+		for done := 0; done <= len(all); done += 4 {
+			running := 0
+			for _, s := range r.Snapshots() {
+				if s.State.Known == task.Running {
+					running++
+				}
+			}
+			if running != done {
+				t.Fatalf("%d tasks run, want %d", running, done)
+			}
+			r.pass(time.Second)
+		}
+	})
+}
+
+func TestStopFailures(t *testing.T) {
+	boom := &task.Error{Name: "CannotStopContainerError", Message: "Error response from daemon: boom"}
+	t.Run("docker answers", func(t *testing.T) {
+		in(t, nil, func(r *rig) {
+			spec := specOf("one", "app")
+			r.run(spec)
+			r.docker.Disturb(enginetest.Stop, "", enginetest.Knob{Err: boom})
+			r.stopTask(spec)
+			r.pass(10 * time.Second)
+			st := r.want(spec, task.Stopped)
+			if c := st.Containers[0]; c.Error == nil || c.Error.Error() != "CannotStopContainerError: Error response from daemon: boom" || c.ExitCode != nil {
+				t.Errorf("container %+v", c)
+			}
+			if n := r.docker.Count(enginetest.Stop); n != 5 {
+				t.Errorf("%d attempts", n)
+			}
+		})
+	})
+	t.Run("once", func(t *testing.T) {
+		in(t, nil, func(r *rig) {
+			spec := specOf("one", "app")
+			r.run(spec)
+			r.docker.Disturb(enginetest.Stop, "", enginetest.Knob{Err: boom, Times: 1})
+			r.stopTask(spec)
+			r.pass(time.Second)
+			if st := r.want(spec, task.Stopped); st.Containers[0].Error != nil || exitOf(&st.Containers[0]) != "143" {
+				t.Errorf("container %+v", st.Containers[0])
+			}
+		})
+	})
+	t.Run("container is gone", func(t *testing.T) {
+		in(t, nil, func(r *rig) {
+			spec := specOf("one", "app")
+			r.run(spec)
+			r.docker.Silence(true)
+			r.docker.Delete(r.idOf(spec, 0))
+			r.stopTask(spec)
+			r.want(spec, task.Stopped)
+			if n := r.docker.Count(enginetest.Stop); n != 1 {
+				t.Errorf("%d attempts", n)
+			}
+		})
+	})
+	t.Run("docker is down for an hour", func(t *testing.T) {
+		in(t, nil, func(r *rig) {
+			spec := specOf("one", "app")
+			r.run(spec)
+			r.docker.Down(true)
+			r.stopTask(spec)
+			r.pass(time.Hour)
+			st := r.want(spec, task.Running)
+			if st.Containers[0].Error != nil {
+				t.Errorf("container %+v", st.Containers[0])
+			}
+			r.docker.Down(false)
+			r.pass(2 * time.Minute)
+			if st := r.want(spec, task.Stopped); exitOf(&st.Containers[0]) != "143" {
+				t.Errorf("container %+v", st.Containers[0])
+			}
+		})
+	})
+}
+
+func TestStepErrors(t *testing.T) {
+	timeout := &runtime.Failure{Reason: task.Error{Name: "DockerTimeoutError", Message: "Could not transition to started; timed out after waiting 3m0s"}, Kind: runtime.ErrTimeout}
+	tests := []struct {
+		name   string
+		knob   func(*rig)
+		reason string
+		stops  int
+	}{
+		{"create", func(r *rig) {
+			r.docker.Disturb(enginetest.Create, "", enginetest.Knob{Err: errors.New("Error response from daemon: no space")})
+		}, "CannotCreateContainerError: Error response from daemon: no space", 0},
+		{"start", func(r *rig) {
+			r.docker.Disturb(enginetest.Start, "", enginetest.Knob{Err: errors.New("no such file")})
+		}, "CannotStartContainerError: no such file", 0},
+		{"start lost its connection", func(r *rig) {
+			r.docker.Disturb(enginetest.Start, "", enginetest.Knob{After: errors.New(`error during connect: Post "x": EOF`)})
+		}, `CannotStartContainerError: error during connect: Post "x": EOF`, 1},
+		{"start took too long and took effect", func(r *rig) {
+			r.docker.Disturb(enginetest.Start, "", enginetest.Knob{Delay: 3 * time.Minute, After: timeout})
+		}, timeout.Reason.Error(), 1},
+		{"inspect", func(r *rig) {
+			r.docker.Disturb(enginetest.Inspect, "", enginetest.Knob{Err: errors.New("broken"), Times: 1})
+		}, "CannotInspectContainerError: broken", 1},
+		{"build", func(r *rig) {}, "HostConfigError: Unable to decode given host config: unexpected end of JSON input", 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, nil, func(r *rig) {
+				tt.knob(r)
+				spec := specOf("one", "app")
+				spec.Containers[0].Ports = []task.PortMapping{{ContainerPort: 80, Protocol: task.TCP}}
+				if tt.name == "build" {
+					spec.Containers[0].DockerHostConfig = "{"
+				}
+				r.run(spec)
+				r.pass(5 * time.Minute)
+				st := r.want(spec, task.Stopped)
+				if err := st.Containers[0].Error; err == nil || err.Error() != tt.reason {
+					t.Errorf("reason %v", err)
+				}
+				if n := r.docker.Count(enginetest.Stop); n != tt.stops {
+					t.Errorf("%d stops", n)
+				}
+				for _, c := range r.docker.Containers() {
+					if c.Status == task.ContainerRunning {
+						t.Error("a container runs on")
+					}
+				}
+				if r.ports.Held() != 0 {
+					t.Error("a port is still held")
+				}
+			})
+		})
+	}
+}
+
+// TestStartsAfterItsTimeout: A15 of docs/spec/02 chapter 13.
+func TestStartsAfterItsTimeout(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		timeout := &runtime.Failure{Reason: task.Error{Name: "DockerTimeoutError", Message: "x"}, Kind: runtime.ErrTimeout}
+		r.docker.Disturb(enginetest.Start, "", enginetest.Knob{Err: timeout, Times: 1})
+		spec := specOf("one", "app")
+		r.run(spec)
+		r.want(spec, task.Stopped)
+		r.pass(time.Minute)
+		if err := r.docker.Start(context.Background(), r.idOf(spec, 0)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if c := r.docker.Containers()[0]; c.Status != task.ContainerStopped {
+			t.Errorf("container is %v", c.Status)
+		}
+	})
+}
+
+func TestBackFromTheDead(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "app")
+		r.run(spec)
+		id := r.idOf(spec, 0)
+		r.docker.Exit(id, 5)
+		synctest.Wait()
+		r.want(spec, task.Stopped)
+		for range 3 {
+			r.pass(time.Second)
+			if err := r.docker.Start(context.Background(), id); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if c := r.docker.Containers()[0]; c.Status != task.ContainerStopped {
+				t.Fatalf("container is %v", c.Status)
+			}
+		}
+		r.want(spec, task.Stopped)
+	})
+}
+
+func TestRestartPolicy(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "app")
+		spec.Containers[0].Restart = &task.RestartPolicy{Enabled: true, AttemptPeriod: time.Minute}
+		r.run(spec)
+		started := r.state(spec).Containers[0].StartedAt
+		r.pass(70 * time.Second)
+		r.docker.Exit(r.idOf(spec, 0), 1)
+		synctest.Wait()
+		st := r.want(spec, task.Running)
+		if c := st.Containers[0]; c.RestartCount != 1 || !c.StartedAt.Equal(started) || c.Restarting || c.ExitCode != nil {
+			t.Errorf("after the first exit: %+v", c)
+		}
+		if n := r.docker.Count(enginetest.Create); n != 1 {
+			t.Errorf("%d creates", n)
+		}
+		r.pass(5 * time.Second)
+		r.docker.Exit(r.idOf(spec, 0), 1)
+		synctest.Wait()
+		if st := r.want(spec, task.Stopped); st.Containers[0].RestartCount != 1 {
+			t.Errorf("after the second exit: %+v", st.Containers[0])
+		}
+	})
+}
+
+func TestHealthyDependency(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "db", "app")
+		spec.Containers[0].HealthCheckType = "docker"
+		spec.Containers[0].DockerConfig = `{"Healthcheck":{"Test":["CMD","x"]}}`
+		spec.Containers[1].DependsOn = []task.Dependency{{Container: "db", Condition: task.DependsHealthy}}
+		r.run(spec)
+		if st := r.state(spec); st.Containers[1].Known != task.ContainerManifestPulled {
+			t.Fatalf("app is %v", st.Containers[1].Known)
+		}
+		r.docker.SetHealth(r.idOf(spec, 0), task.HealthHealthy)
+		synctest.Wait()
+		r.want(spec, task.Running)
+		r.stopTask(spec)
+		r.want(spec, task.Stopped)
+		var stops []string
+		for _, c := range r.docker.Calls() {
+			if strings.HasPrefix(c, "stop") {
+				stops = append(stops, c)
+			}
+		}
+		if diff := cmp.Diff([]string{"stop app", "stop db"}, stops); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestStartTimeoutIsNoticed(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "db", "app")
+		spec.Containers[0].HealthCheckType = "docker"
+		spec.Containers[0].DockerConfig = `{"Healthcheck":{"Test":["CMD","x"]}}`
+		spec.Containers[0].StartTimeout = 10 * time.Second
+		spec.Containers[1].DependsOn = []task.Dependency{{Container: "db", Condition: task.DependsHealthy}}
+		r.run(spec)
+		r.pass(9 * time.Second)
+		if st := r.state(spec); st.Desired != task.Running {
+			t.Fatalf("too early: %+v", st)
+		}
+		r.pass(time.Second)
+		st := r.want(spec, task.Stopped)
+		if err := st.Containers[1].Error; err == nil || !strings.HasSuffix(err.Message, "has timed out.") || exitOf(&st.Containers[1]) != "143" {
+			t.Errorf("container %+v", st.Containers[1])
+		}
+	})
+}
+
+// TestStopDuringPull: the stop does not wait for the pull.
+func TestStopDuringPull(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		r.images.OnEnsure("app:1", enginetest.Answer{Delay: time.Hour})
+		spec := specOf("one", "app")
+		r.run(spec)
+		r.pass(time.Minute)
+		now := time.Now()
+		r.stopTask(spec)
+		st := r.want(spec, task.Stopped)
+		if c := &st.Containers[0]; c.Error != nil || c.ExitCode != nil || !st.StoppedAt.Equal(now) {
+			t.Errorf("container %+v", c)
+		}
+		if n := r.docker.Count(enginetest.Create); n != 0 {
+			t.Errorf("%d creates", n)
+		}
+	})
+}
+
+func TestPullFailure(t *testing.T) {
+	unknown := &task.Error{Name: "CannotPullImageManifestError", Message: "Error response from daemon: name unknown"}
+	for _, tt := range []struct {
+		pull task.PullBehavior
+		want string
+	}{{task.PullAlways, "CannotPullImageManifestError"}, {task.PullDefault, ""}} {
+		t.Run(tt.pull.String(), func(t *testing.T) {
+			in(t, func(o *Options) { o.Pull = tt.pull }, func(r *rig) {
+				r.images.OnDigest("app:1", enginetest.Answer{Err: unknown})
+				spec := specOf("one", "app")
+				spec.Containers[0].Essential = false
+				r.run(spec)
+				st := r.state(spec)
+				switch err := st.Containers[0].Error; {
+				case tt.want == "" && (err != nil || st.Known != task.Running):
+					t.Errorf("task %v, error %v", st.Known, err)
+				case tt.want != "" && (err == nil || err.Name != tt.want || st.Known != task.Stopped):
+					t.Errorf("task %v, error %v", st.Known, err)
+				}
+			})
+		})
+	}
+}
+
+func TestVolumes(t *testing.T) {
+	volumes := func(mutate func(*task.Spec)) *task.Spec {
+		spec := specOf("one", "app")
+		spec.Volumes = []task.Volume{
+			{Name: "scratch", Type: task.VolumeHost, Host: &task.HostVolume{}},
+			{Name: "host", Type: task.VolumeHost, Host: &task.HostVolume{SourcePath: "/srv"}},
+			{Name: "data", Type: task.VolumeDocker, Docker: &task.DockerVolume{Scope: task.VolumeShared, Autoprovision: true, Driver: "local"}},
+		}
+		for _, v := range spec.Volumes {
+			spec.Containers[0].MountPoints = append(spec.Containers[0].MountPoints, task.MountPoint{SourceVolume: v.Name, ContainerPath: "/" + v.Name})
+		}
+		mutate(spec)
+		return spec
+	}
+	in(t, nil, func(r *rig) {
+		spec := volumes(func(*task.Spec) {})
+		r.run(spec)
+		r.want(spec, task.Running)
+		if got := r.docker.Volumes(); len(got) != 2 {
+			t.Errorf("volumes %v", got)
+		}
+		r.stopTask(spec)
+		r.Sent(spec.ARN, task.Sent{Task: task.Stopped})
+		r.pass(4 * time.Hour)
+		if diff := cmp.Diff([]string{"data"}, r.docker.Volumes()); diff != "" {
+			t.Errorf("after clean-up: %s", diff)
+		}
+	})
+	in(t, nil, func(r *rig) {
+		spec := volumes(func(s *task.Spec) { s.Volumes[2].Docker.Autoprovision = false })
+		r.run(spec)
+		want := "resource cannot be initialized for task " + spec.ARN + ": initialize volume: volume detection failed, " +
+			"volume 'data' does not exist and autoprovision is set to false: CannotInspectVolumeError: get data: no such volume"
+		if st := r.want(spec, task.Stopped); st.TerminalReason != want {
+			t.Errorf("reason %q", st.TerminalReason)
+		}
+	})
+	in(t, nil, func(r *rig) {
+		r.docker.Disturb(enginetest.CreateVolume, "", enginetest.Knob{Err: &task.Error{Name: "CannotCreateVolumeError", Message: "plugin not found"}})
+		spec := volumes(func(*task.Spec) {})
+		r.run(spec)
+		if st := r.want(spec, task.Stopped); st.TerminalReason != "Plugin not found" || st.Containers[0].Error != nil {
+			t.Errorf("reason %q", st.TerminalReason)
+		}
+	})
+}
+
+type panicBuilder struct{ Builder }
+
+func (panicBuilder) Build(*task.Spec, int, *task.State, []string) (runtime.CreateRequest, error) {
+	panic("nil dereference")
+}
+
+func TestPanicIsOneTasksFailure(t *testing.T) {
+	in(t, func(o *Options) { o.Builder = panicBuilder{o.Builder} }, func(r *rig) {
+		spec := specOf("one", "app")
+		r.run(spec)
+		st := r.want(spec, task.Stopped)
+		if err := st.Containers[0].Error; err == nil || !strings.Contains(err.Error(), "nil dereference") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+type roleCredentials struct{ have bool }
+
+func (c *roleCredentials) Has(string) bool { return c.have }
+
+func TestWaitsForCredentials(t *testing.T) {
+	creds := &roleCredentials{}
+	in(t, func(o *Options) { o.Credentials = creds }, func(r *rig) {
+		spec := specOf("one", "app")
+		spec.ExecutionCredentialsID = "role-1"
+		spec.Containers[0].RegistryAuth = &task.RegistryAuth{Type: "ecr", ECR: &task.ECRAuth{UseExecutionRole: true}}
+		r.run(spec)
+		r.pass(time.Hour)
+		if r.state(spec).Known != task.None || r.images.Asked() != 0 {
+			t.Fatalf("did not wait: %+v", r.state(spec))
+		}
+		creds.have = true
+		r.CredentialsArrived("role-1")
+		synctest.Wait()
+		r.want(spec, task.Running)
+	})
+}

@@ -83,13 +83,14 @@ var errUpdate = &exitError{ExitUpdate, errors.New("an update is staged")}
 // exitCode finds the code for the way the agent ended. Being told to end is no
 // failure, whatever it interrupted.
 func exitCode(ctx context.Context, err error) int {
-	for _, e := range []error{context.Cause(ctx), err} {
+	cause := context.Cause(ctx)
+	for _, e := range []error{cause, err} {
 		var coded interface{ ExitCode() int }
 		if errors.As(e, &coded) {
 			return coded.ExitCode()
 		}
 	}
-	if err == nil || ctx.Err() != nil {
+	if err == nil || cause == context.Canceled {
 		return ExitOK
 	}
 	return ExitFailure

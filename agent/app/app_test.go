@@ -22,6 +22,8 @@ func TestExitCode(t *testing.T) {
 	live := t.Context()
 	stopped, cancel := context.WithCancel(live)
 	cancel()
+	failed, fail := context.WithCancelCause(live)
+	fail(plain)
 	updated, update := context.WithCancelCause(live)
 	update(errUpdate)
 	for name, c := range map[string]struct {
@@ -32,6 +34,7 @@ func TestExitCode(t *testing.T) {
 		"ended as asked":            {stopped, nil, ExitOK},
 		"asked while something ran": {stopped, plain, ExitOK},
 		"failure":                   {live, plain, ExitFailure},
+		"a part failed":             {failed, plain, ExitFailure},
 		"terminal":                  {live, fmt.Errorf("start: %w", terminal(plain)), ExitTerminal},
 		"registration":              {live, &registration.Error{Code: ExitTerminal, Err: plain}, ExitTerminal},
 		"configuration":             {live, &config.LoadError{}, ExitFailure},

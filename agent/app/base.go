@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -39,7 +40,7 @@ func newBase(ctx context.Context, o Options) (*base, error) {
 		return nil, err
 	}
 	b := &base{options: o}
-	o.Sources.IMDS = lazyIMDS{awsenv.NewIMDS(zap.NewNop())}
+	o.Sources = WithMetadata(o.Sources)
 	var hostErr error
 	b.host, hostErr = gatherHost(ctx)
 	o.Sources.IPv6Only = func() bool { return b.host.IP.IPv6Only("") }
@@ -126,11 +127,20 @@ func tellFindings(log *zap.Logger, findings []config.Finding) {
 	}
 }
 
+// WithMetadata lets configuration look into instance metadata, where there is any.
+func WithMetadata(s config.Sources) config.Sources {
+	s.IMDS = lazyIMDS{awsenv.NewIMDS(zap.NewNop())}
+	return s
+}
+
 // lazyIMDS is the instance metadata as configuration needs it.
 type lazyIMDS struct{ imds *awsenv.IMDS }
 
 func (l lazyIMDS) UserData(ctx context.Context) ([]byte, error) {
 	text, err := l.imds.UserData(ctx)
+	if errors.Is(err, awsenv.ErrNotFound) {
+		return nil, nil
+	}
 	return []byte(text), err
 }
 

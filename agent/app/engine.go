@@ -18,7 +18,7 @@ var ecsapiOnce = ecsapi.Attempts(1)
 
 type sentRecord = task.Sent
 
-func (a *agent) engineOptions(roles *credentials.Store, images *image.Puller, reporter *report.Reporter) (engine.Options, error) {
+func (a *agent) engineOptions(roles *credentials.Store, images *image.Puller, reporter *report.Reporter, forget func(arn string)) (engine.Options, error) {
 	pull, err := task.ParsePullBehavior(a.cfg.ImagePullBehavior)
 	if err != nil {
 		return engine.Options{}, err
@@ -31,7 +31,7 @@ func (a *agent) engineOptions(roles *credentials.Store, images *image.Puller, re
 		},
 	})
 	return engine.Options{
-		Store: forgettingStore{a.store, reporter}, Reporter: reporter, Runtime: a.docker,
+		Store: forgettingStore{a.store, forget}, Reporter: reporter, Runtime: a.docker,
 		Images: images, HostPorts: ports, Builder: a.builder(roles), Credentials: known{roles}, Log: a.log,
 		Restored: a.loaded.Tasks, Sequence: a.loaded.Seq,
 		Capacity: engine.Capacity{
@@ -64,13 +64,13 @@ func (k known) Has(id string) bool {
 	return ok
 }
 
-// forgettingStore makes the reporter forget a task together with its record.
+// forgettingStore makes the other parts forget a task together with its record.
 type forgettingStore struct {
 	checkpoint
-	reporter *report.Reporter
+	forget func(arn string)
 }
 
 func (s forgettingStore) DeleteTask(arn string) error {
-	s.reporter.Forget(arn)
+	s.forget(arn)
 	return s.checkpoint.DeleteTask(arn)
 }

@@ -89,7 +89,19 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	for _, r := range a.loaded.Tasks {
 		reporter.Restore(r.Spec.ARN, r.Sent)
 	}
-	options, err := a.engineOptions(roles, images, reporter)
+	var attachments *network.Attachments
+	attachments = network.New(network.Options{
+		Store: attachmentStore{a.store}, Saved: savedAttachments(a.loaded, a.log), Log: a.log,
+		Attached: func(found network.Attachment) { a.confirm(ctx, reporter, attachments, found) },
+	})
+	forget := func(arn string) {
+		reporter.Forget(arn)
+		roles.RemoveTask(arn)
+		if err := attachments.RemoveTask(ctx, arn); err != nil {
+			a.log.Debug("attachments of task not forgotten", zap.String("task", arn), zap.Error(err))
+		}
+	}
+	options, err := a.engineOptions(roles, images, reporter, forget)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,12 +109,8 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 		return nil, nil, err
 	}
 	stopHearing := roles.Subscribe(func(set credentials.Set) { a.engine.CredentialsArrived(set.ID) })
-	attachments := network.New(network.Options{
-		Store: attachmentStore{a.store}, Saved: savedAttachments(a.loaded, a.log), Log: a.log,
-		Attached: func(found network.Attachment) { a.confirm(ctx, reporter, found) },
-	})
 	updater := update.New(update.Options{
-		Enabled: a.cfg.UpdatesEnabled, Dir: a.cfg.UpdateDownloadDir, DualStack: a.ipv6Only, Log: a.log,
+		Enabled: a.updatesEnabled(), Dir: a.cfg.UpdateDownloadDir, DualStack: a.ipv6Only, Log: a.log,
 		Client: awsenv.HTTPClient(awsenv.HTTPOptions{Proxy: a.proxy.ForRequest, Timeout: updateTimeout}),
 		Exit:   func() { cancel(errUpdate) },
 	})
@@ -117,19 +125,29 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	}, release, nil
 }
 
+// updatesEnabled is true only where the operator named a place for updates: the ones
+// that AWS ships are images of another program (docs/spec/03 section 5.9).
+func (a *agent) updatesEnabled() bool {
+	return a.cfg.UpdatesEnabled && a.cfg.Explicit("ECS_UPDATE_DOWNLOAD_DIR")
+}
+
 // updateTimeout bounds the download of an update (docs/spec/01 section 2.8.7).
 const updateTimeout = 15 * time.Minute
 
 func (a *agent) cluster() string { return a.me.Cluster }
 
 // confirm tells ECS of an attachment that was found, beside everything else.
-func (a *agent) confirm(ctx context.Context, r *report.Reporter, found network.Attachment) {
+func (a *agent) confirm(ctx context.Context, r *report.Reporter, records *network.Attachments, found network.Attachment) {
 	confirmation := report.Attachment{ARN: found.ARN, Deadline: found.ExpiresAt}
 	if found.Kind == network.TaskENI {
 		confirmation.TaskARN = found.TaskARN
 	}
 	a.confirming.Go(func() {
-		if err := r.Confirm(ctx, confirmation); err != nil && ctx.Err() == nil {
+		err := r.Confirm(ctx, confirmation)
+		if err == nil {
+			err = records.Sent(ctx, found.ARN)
+		}
+		if err != nil && ctx.Err() == nil {
 			a.log.Error("attachment not confirmed", zap.String("attachment", found.ARN), zap.Error(err))
 		}
 	})

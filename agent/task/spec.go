@@ -70,7 +70,7 @@ type Container struct {
 	Image string
 
 	Command     []string          `json:",omitempty"` // CMD, overrides applied
-	EntryPoint  []string          `json:",omitempty"` // nil means the image's
+	EntryPoint  []string          `json:",omitzero"`  // nil means the image's, empty none
 	Environment map[string]string `json:",omitempty"`
 	EnvFiles    []EnvFile         `json:",omitempty"`
 	Secrets     []Secret          `json:",omitempty"`

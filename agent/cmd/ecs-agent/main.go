@@ -67,7 +67,7 @@ func subcommand(args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)
-	root.AddCommand(configcmd.NewCommand(config.System))
+	root.AddCommand(configcmd.NewCommand(func() config.Sources { return app.WithMetadata(config.System()) }))
 	root.AddCommand(&cobra.Command{
 		Use: "version", Short: "Print which build this is", Args: cobra.NoArgs,
 		Run: func(*cobra.Command, []string) { fmt.Fprintln(stdout, version.Line()) },

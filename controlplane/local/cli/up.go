@@ -59,7 +59,7 @@ agents. State is in memory unless --data-dir is given.`,
 	flags.StringVar(&f.region, "region", "", "`REGION` in ARNs (default $AWS_REGION, $AWS_DEFAULT_REGION or "+service.DefaultRegion+")")
 	flags.StringVar(&f.account, "account", "", "`ACCOUNT` in ARNs (12 digits)")
 	flags.BoolVar(&f.imds, "imds", false, "serve EC2 instance metadata too, for agents in EC2 mode")
-	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until `ecs-local down`")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until the command down")
 	flags.BoolVar(&f.foreground, "foreground", false, "serve in this process (the default)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.BoolVar(&f.report, "report", false, "print only the URL, for the process that detached this one")

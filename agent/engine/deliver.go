@@ -125,7 +125,8 @@ func (b *batch) request(r task.Request) {
 		return
 	}
 	if a := b.byARN[arn]; a != nil {
-		a.apply(task.Desire{Status: r.Desired}, b.now)
+		task.Apply(a.spec, &a.st, task.Desire{Status: r.Desired}, b.now, b.e.rules)
+		a.publish()
 		return
 	}
 	b.add(b.e.accept(r, b.now))
@@ -176,6 +177,7 @@ func (b *batch) store(seq int64) error {
 		b.e.seq.Store(seq)
 	}
 	for _, a := range b.fresh {
+		a.dirty = false
 		b.e.tasks.Store(a.spec.ARN, a)
 		if a.st.Known != task.Stopped {
 			b.e.admission.enqueue(a.spec.ARN, demandOf(a.spec), a.st.AcceptedAt)

@@ -11,10 +11,22 @@ import (
 	"ecsagent/agent/task"
 )
 
+// watchRetry is the pause before the event stream is asked for again, should the
+// runtime give it up.
+const watchRetry = time.Second
+
 // watch hands Docker's events to the tasks' mailboxes until ctx ends.
 func (e *Engine) watch(ctx context.Context) {
-	if err := e.opt.Runtime.Watch(ctx, e.dispatch); err != nil && ctx.Err() == nil {
-		e.log.Error("docker events ended", zap.Error(err))
+	for {
+		err := e.opt.Runtime.Watch(ctx, e.dispatch)
+		if ctx.Err() != nil {
+			return
+		}
+		e.log.Warn("docker events ended", zap.Error(err), zap.Duration("retry_in", watchRetry))
+		if !sleep(ctx, watchRetry) {
+			return
+		}
+		e.reconcileSoon()
 	}
 }
 

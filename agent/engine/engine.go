@@ -58,6 +58,9 @@ func New(opt Options) (*Engine, error) {
 	e.seq.Store(opt.Sequence)
 	for i := range opt.Restored {
 		rec := opt.Restored[i]
+		if rec.Spec == nil {
+			return nil, fmt.Errorf("restored task %d has no spec", i)
+		}
 		rec.State = task.RestoreState(rec.Spec, rec.State, time.Now())
 		a := newActor(e, &rec)
 		a.restored = true
@@ -93,7 +96,7 @@ func (e *Engine) flush() error {
 	var group sync.WaitGroup
 	var failed atomic.Int32
 	e.eachActor(func(a *actor) {
-		if !a.dirty {
+		if !a.dirty && !a.sav.failed {
 			return
 		}
 		group.Go(func() {

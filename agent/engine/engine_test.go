@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -10,7 +12,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
 
+	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/engine/enginetest"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
@@ -270,6 +274,20 @@ func TestStopFailures(t *testing.T) {
 			}
 		})
 	})
+	t.Run("container goes while it is stopped", func(t *testing.T) {
+		in(t, nil, func(r *rig) {
+			r.docker.Program("app", enginetest.Program{Deaf: true})
+			spec := specOf("one", "app")
+			r.run(spec)
+			r.stopTask(spec)
+			r.pass(time.Second)
+			r.docker.Delete(r.idOf(spec, 0))
+			synctest.Wait()
+			if st := r.want(spec, task.Stopped); exitOf(&st.Containers[0]) != "137" || st.Containers[0].Error != nil {
+				t.Errorf("container %+v", st.Containers[0])
+			}
+		})
+	})
 	t.Run("docker is down for an hour", func(t *testing.T) {
 		in(t, nil, func(r *rig) {
 			spec := specOf("one", "app")
@@ -383,7 +401,9 @@ func TestBackFromTheDead(t *testing.T) {
 				t.Fatalf("container is %v", c.Status)
 			}
 		}
-		r.want(spec, task.Stopped)
+		if st := r.want(spec, task.Stopped); exitOf(&st.Containers[0]) != "5" {
+			t.Errorf("exit code %s", exitOf(&st.Containers[0]))
+		}
 	})
 }
 
@@ -586,4 +606,38 @@ func TestWaitsForCredentials(t *testing.T) {
 		synctest.Wait()
 		r.want(spec, task.Running)
 	})
+}
+
+// BenchmarkLaunch is what the engine itself costs from delivery to RUNNING.
+func BenchmarkLaunch(b *testing.B) {
+	docker, running := enginetest.New(), make(chan struct{}, 1)
+	defer docker.Close()
+	e, err := New(Options{
+		Store: enginetest.NewStore(), Runtime: docker, Images: &enginetest.Images{}, HostPorts: &enginetest.Ports{},
+		Reporter: &enginetest.Reporter{Check: func(s *task.Snapshot) {
+			if s.State.Known == task.Running {
+				running <- struct{}{}
+			}
+		}},
+		Builder: dockerspec.New(dockerspec.Env{OS: "linux", CPUs: 2, Cluster: "demo"}, rand.Uint64), Log: zap.NewNop(),
+		Capacity: Capacity{CPU: 1 << 40, Memory: 1 << 40},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		spec := specOf(fmt.Sprint(i), "app")
+		if err := e.Deliver(ctx, task.Delivery{Tasks: []task.Request{{Spec: spec, Desired: task.Running}}}); err != nil {
+			b.Fatal(err)
+		}
+		<-running
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		b.Fatal(err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,7 @@ type rig struct {
 
 	cancel context.CancelFunc
 	ended  chan error
+	dead   atomic.Bool // between a kill and the next start
 }
 
 // in runs a test on a rig, in a bubble with its own clock.
@@ -96,6 +98,9 @@ func (r *rig) stop() {
 
 // durable checks that what the reporter hears of is on disk.
 func (r *rig) durable(s *task.Snapshot) {
+	if r.dead.Load() {
+		return
+	}
 	saved, ok := r.store.State(s.ARN)
 	if !ok {
 		r.t.Errorf("observed %s, which is not saved", s.ARN)

@@ -17,7 +17,9 @@ type saver struct {
 	mu      sync.Mutex
 	queue   []saveItem
 	running bool
-	removed bool // the record is deleted; the running save's own
+	// The running save's own.
+	removed bool // the record is deleted
+	failed  bool // the last save did not reach the disk
 }
 
 // saveItem is a snapshot to save, or with none a barrier. The answer, when wanted,
@@ -71,6 +73,9 @@ func (s *saver) save(items []saveItem) {
 		err = s.e.opt.Store.DeleteTask(s.arn)
 	case latest != nil:
 		err = s.e.opt.Store.SaveState(s.arn, latest.State)
+	}
+	if remove || latest != nil {
+		s.failed = err != nil && !s.removed
 	}
 	if err != nil {
 		// The task runs, so ECS must hear of it all the same: after a crash its state

@@ -73,6 +73,9 @@ func (m stepMessage) handle(a *actor) {
 		if s.Kind == task.StepCreate && len(m.done.HostPorts) > 0 {
 			a.keepPorts(s.Container, m.done.HostPorts)
 		}
+		if s.Kind == task.StepStop && m.done.Err == nil && m.done.Sight == nil {
+			m.done.Sight = cw.ending()
+		}
 	}
 	a.apply(m.done, now)
 	if m.then != nil {
@@ -81,6 +84,17 @@ func (m stepMessage) handle(a *actor) {
 	if s.Kind != task.StepVolume {
 		a.catchUp(s.Container)
 	}
+}
+
+// ending is what a held event tells of the end of a container that could not be
+// looked at any more.
+func (w *containerWork) ending() *task.Sight {
+	for _, ev := range w.held {
+		if ev.Type == runtime.EventDie {
+			return &task.Sight{Status: task.ContainerStopped, ExitCode: ev.ExitCode, FinishedAt: ev.Time}
+		}
+	}
+	return nil
 }
 
 // keepPorts remembers that a container holds host ports, unless it stopped while it

@@ -165,10 +165,13 @@ func (a *applier) doneStop(c *ContainerState, d *Done) {
 		return
 	}
 	c.Restarting, c.Uncertain, c.Desired = false, false, ContainerStopped
-	a.merge(d.Step.Container, d.Sight)
-	if c.Known == ContainerStopped {
-		return // it had come back after its end
+	if c.Known == ContainerStopped { // it had come back after its end
+		if d.Sight != nil && d.Sight.FinishedAt.After(c.FinishedAt) {
+			c.FinishedAt = d.Sight.FinishedAt
+		}
+		return
 	}
+	a.merge(d.Step.Container, d.Sight)
 	if d.Err != nil {
 		a.blame(c, d.Err)
 	} else if d.Sight != nil {

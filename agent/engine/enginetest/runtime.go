@@ -34,6 +34,9 @@ type Knob struct {
 	Block <-chan struct{} // until it is closed, or the call's context ends
 	Err   error           // instead of doing it
 	After error           // answered although it was done
+	// Stubborn calls take effect although their context ended, as a request that
+	// Docker has already read does.
+	Stubborn bool
 	Times int             // how often; 0 means always
 }
 
@@ -216,6 +219,9 @@ func (r *Runtime) enter(ctx context.Context, op Op, container string) (done erro
 		}
 	}
 	r.mu.Unlock()
+	if now.Stubborn {
+		ctx = context.WithoutCancel(ctx)
+	}
 	if now.Delay > 0 {
 		select {
 		case <-time.After(now.Delay):

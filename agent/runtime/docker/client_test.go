@@ -207,6 +207,8 @@ func TestKinds(t *testing.T) {
 		{true, 403, "name unknown: Unknown name", runtime.ErrNotFound},
 		{true, 404, "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access to the resource is denied", runtime.ErrDenied},
 		{true, 500, `Head "http://r/v2/x/manifests/1": no basic auth credentials`, runtime.ErrDenied},
+		{true, 500, "unauthorized", runtime.ErrDenied},
+		{true, 500, "denied", runtime.ErrDenied},
 		{true, 500, "toomanyrequests: Rate exceeded", nil},
 		{true, 403, "denied: toomanyrequests: slow down", nil},
 		{true, 500, "received unexpected HTTP status: 500 Internal Server Error", nil},

@@ -68,10 +68,11 @@ func (op operation) refuse(format string, args ...any) error {
 var (
 	// throttled heals by waiting, whatever the status.
 	throttledTexts = []string{"toomanyrequests", "Too Many Requests", "Rate exceeded"}
-	// denied is the answer to credentials that are missing or wrong.
+	// denied is the answer to credentials that are missing or wrong. A registry that
+	// says nothing more leaves Docker with the bare words.
 	deniedTexts = []string{
-		"no basic auth credentials", "unauthorized:", "denied:", "authentication required",
-		"pull access denied", "401 Unauthorized", "403 Forbidden", "incorrect username or password",
+		"no basic auth credentials", "unauthorized", "denied", "authentication required",
+		"401 Unauthorized", "403 Forbidden", "incorrect username or password",
 	}
 	// absent is the answer to a name, tag or digest that the registry does not have.
 	absentTexts = []string{"manifest unknown", "name unknown", "repository does not exist", "not found: manifest"}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"ecsagent/tests/harness"
-	"ecsagent/tests/plane"
 )
 
 // agentRound runs and stops n tasks of one container, in one payload each way.
@@ -25,7 +24,7 @@ func (b *bench) agentRound(r *rig, n int) (launch, stop time.Duration, err error
 	}
 	var containers []string
 	for _, id := range ids {
-		for _, change := range r.Changes(plane.TaskARN(id)) {
+		for _, change := range r.Changes(r.TaskARN(id)) {
 			for _, c := range change.Containers {
 				if change.Status == "STOPPED" {
 					containers = append(containers, c.RuntimeID)
@@ -43,7 +42,7 @@ func (b *bench) agentRound(r *rig, n int) (launch, stop time.Duration, err error
 func (b *bench) deliver(ctx context.Context, r *rig, ids []string, status string) (time.Duration, error) {
 	var tasks []any
 	for _, id := range ids {
-		tasks = append(tasks, b.task(id, status))
+		tasks = append(tasks, b.task(r, id, status))
 	}
 	seq := r.NextSeq()
 	begin := time.Now()
@@ -52,7 +51,7 @@ func (b *bench) deliver(ctx context.Context, r *rig, ids []string, status string
 	}
 	last := begin
 	for _, id := range ids {
-		c, err := r.AwaitChange(ctx, plane.TaskARN(id), status)
+		c, err := r.AwaitChange(ctx, r.TaskARN(id), status)
 		if err != nil {
 			return 0, fmt.Errorf("%w\n%s", err, harness.Tail(r.AgentLog(), 20))
 		}
@@ -64,9 +63,9 @@ func (b *bench) deliver(ctx context.Context, r *rig, ids []string, status string
 }
 
 // task is a task as ACS carries it.
-func (b *bench) task(id, status string) map[string]any {
+func (b *bench) task(r *rig, id, status string) map[string]any {
 	return map[string]any{
-		"arn": plane.TaskARN(id), "taskClusterArn": plane.ClusterARN, "family": "bench", "version": "1",
+		"arn": r.TaskARN(id), "taskClusterArn": r.ClusterARN(), "family": "bench", "version": "1",
 		"desiredStatus": status, "launchType": "EC2", "networkMode": "bridge", "volumes": []any{},
 		"containers": []any{map[string]any{
 			"name": "app", "image": b.ref, "essential": true, "cpu": 2, "memory": 16, "overrides": "{}",

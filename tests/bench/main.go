@@ -127,7 +127,7 @@ type rig struct {
 
 // newRig prepares an agent; counted puts a counting proxy before the engine.
 func (b *bench) newRig(counted bool) (*rig, error) {
-	p, err := plane.Start()
+	p, err := plane.Start("bench")
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (b *bench) newRig(counted bool) (*rig, error) {
 		host = r.counter.Host()
 	}
 	r.Stack, err = harness.NewStack(harness.Options{
-		Programs: b.programs, Dir: dir, DockerHost: host, Endpoint: p.Address(),
+		Programs: b.programs, Dir: dir, DockerHost: host, Endpoint: p.Address(), Cluster: p.Cluster(),
 		// The image is there: no registry in the measurement, in neither column.
 		Agent: []string{"ECS_IMAGE_PULL_BEHAVIOR=prefer-cached"},
 	})

@@ -29,13 +29,14 @@ func script(t *testing.T) *scripted {
 	}
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	p, err := plane.Start()
+	p, err := plane.Start("s" + randomHex())
 	if err != nil {
 		t.Fatal(err)
 	}
 	stack, err := harness.NewStack(harness.Options{
 		Programs: shared.programs, Dir: filepath.Join(socketDir(t), "stack"), DockerHost: shared.host, Endpoint: p.Address(),
-		Agent: []string{"ECS_LOGLEVEL=debug"},
+		Cluster: p.Cluster(),
+		Agent:   []string{"ECS_LOGLEVEL=debug"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -62,10 +63,10 @@ func script(t *testing.T) *scripted {
 	return s
 }
 
-// wireTask is a task as ACS carries it.
-func wireTask(id, status string, containers ...M) M {
+// task is a task as ACS carries it.
+func (s *scripted) task(id, status string, containers ...M) M {
 	return M{
-		"arn": plane.TaskARN(id), "taskClusterArn": plane.ClusterARN, "family": "raw", "version": "1",
+		"arn": s.TaskARN(id), "taskClusterArn": s.ClusterARN(), "family": "raw", "version": "1",
 		"desiredStatus": status, "launchType": "EC2", "networkMode": "bridge", "volumes": []M{}, "containers": containers,
 	}
 }
@@ -99,9 +100,9 @@ func (s *scripted) change(id, status string) plane.Change {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
 	defer cancel()
-	c, err := s.AwaitChange(ctx, plane.TaskARN(id), status)
+	c, err := s.AwaitChange(ctx, s.TaskARN(id), status)
 	if err != nil {
-		s.t.Fatalf("%v; reported so far: %s", err, pretty(s.Changes(plane.TaskARN(id))))
+		s.t.Fatalf("%v; reported so far: %s", err, pretty(s.Changes(s.TaskARN(id))))
 	}
 	return c
 }
@@ -114,7 +115,7 @@ func (s *scripted) count(id string) int {
 	}
 	n := 0
 	for _, c := range all {
-		if c.Labels[harness.LabelTaskARN] == plane.TaskARN(id) {
+		if c.Labels[harness.LabelTaskARN] == s.TaskARN(id) {
 			n++
 		}
 	}
@@ -125,10 +126,10 @@ func (s *scripted) count(id string) int {
 func (s *scripted) works() {
 	s.t.Helper()
 	id := "works" + randomHex()
-	s.send("run-"+id, s.NextSeq(), wireTask(id, "RUNNING", wireSleeper("app")))
+	s.send("run-"+id, s.NextSeq(), s.task(id, "RUNNING", wireSleeper("app")))
 	s.ack("run-" + id)
 	s.change(id, "RUNNING")
-	s.send("stop-"+id, s.NextSeq(), wireTask(id, "STOPPED", wireSleeper("app")))
+	s.send("stop-"+id, s.NextSeq(), s.task(id, "STOPPED", wireSleeper("app")))
 	s.ack("stop-" + id)
 	s.change(id, "STOPPED")
 }
@@ -154,24 +155,37 @@ func TestHostileFrames(t *testing.T) {
 		"manifest of nulls":      {text, `{"type":"TaskManifestMessage","message":{"messageId":"m","clusterArn":"c","containerInstanceArn":"i","timeline":9223372036854775807,"tasks":[{}]}}`},
 		"attachment of nothing":  {text, `{"type":"ConfirmAttachmentMessage","message":{"messageId":"a","attachment":{}}}`},
 		"credentials of nothing": {text, `{"type":"IAMRoleCredentialsMessage","message":{"messageId":"c"}}`},
-		"exception":              {text, `{"type":"InactiveInstanceException","message":{"message":"no"}}`},
 		"binary":                 {binary, "\x00\xff\xfe"},
 		"invalid UTF-8":          {binary, `{"type":"` + "\xff" + `"}`},
 		"deep":                   {text, strings.Repeat("[", 100000)},
 		"large":                  {text, `{"type":"NewThingMessage","message":{"a":"` + strings.Repeat("x", 2<<20) + `"}}`},
 	} {
-		// An agent may answer some of these by a new connection.
 		if err := s.SendRaw(f.kind, []byte(f.frame)); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second)
-		if err := s.AwaitACS(ctx, 1); err != nil {
-			t.Fatalf("%s: %v", name, err)
+		// Frames are read in order: an answered heartbeat says that this one was.
+		if err := s.Send("HeartbeatMessage", M{"messageId": "after " + name, "healthy": true}); err != nil {
+			t.Fatalf("after %s: %v", name, err)
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
+		if _, err := s.AwaitFrame(ctx, "a heartbeat's answer", func(f plane.Frame) bool {
+			return f.Type == "HeartbeatAckRequest" && f.ID() == "after "+name
+		}); err != nil {
+			t.Fatalf("after %s: %v", name, err)
 		}
 		cancel()
-		if !s.Agent.Running() {
-			t.Fatalf("%s: the agent ended with exit code %d", name, s.Agent.ExitCode())
-		}
+	}
+	equal(t, "ACS connections", s.Connections(), 1)
+	s.works()
+}
+
+func TestExceptionInTheMiddleOfASession(t *testing.T) {
+	s := script(t)
+	if err := s.Send("ServerException", M{"message": "not now"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AwaitACS(s.ctx, 2); err != nil {
+		t.Fatal(err)
 	}
 	s.works()
 }
@@ -191,22 +205,22 @@ func TestOneBrokenTaskAmongGoodOnes(t *testing.T) {
 	badLink["links"] = []string{"nobody"}
 	run := randomHex()
 	s.send("mixed", s.NextSeq(),
-		wireTask("good1"+run, "RUNNING", wireSleeper("app")),
-		wireTask("override"+run, "RUNNING", badOverride),
-		wireTask("config"+run, "RUNNING", badConfig),
-		wireTask("protocol"+run, "RUNNING", badProtocol),
-		wireTask("cycle"+run, "RUNNING", cycleA, cycleB),
-		wireTask("link"+run, "RUNNING", badLink),
-		wireTask("nothing"+run, "RUNNING"),
-		wireTask("good2"+run, "RUNNING", wireSleeper("app")),
+		s.task("good1"+run, "RUNNING", wireSleeper("app")),
+		s.task("override"+run, "RUNNING", badOverride),
+		s.task("config"+run, "RUNNING", badConfig),
+		s.task("protocol"+run, "RUNNING", badProtocol),
+		s.task("cycle"+run, "RUNNING", cycleA, cycleB),
+		s.task("link"+run, "RUNNING", badLink),
+		s.task("nothing"+run, "RUNNING"),
+		s.task("good2"+run, "RUNNING", wireSleeper("app")),
 	)
 	s.ack("mixed")
 	s.change("good1"+run, "RUNNING")
 	s.change("good2"+run, "RUNNING")
 	contains(t, "bad override", s.change("override"+run, "STOPPED").Reason, "UnrecogniedTaskError: Error loading task - ")
 	contains(t, "bad protocol", s.change("protocol"+run, "STOPPED").Reason, "UnrecogniedTaskError: Error loading task - ")
-	contains(t, "cycle", s.change("cycle"+run, "STOPPED").Reason, "Task dependencies cannot be resolved, taskArn: "+plane.TaskARN("cycle"+run))
-	contains(t, "link", s.change("link"+run, "STOPPED").Reason, "resource cannot be initialized for task "+plane.TaskARN("link"+run)+": could not find container for link nobody")
+	contains(t, "cycle", s.change("cycle"+run, "STOPPED").Reason, "Task dependencies cannot be resolved, taskArn: "+s.TaskARN("cycle"+run))
+	contains(t, "link", s.change("link"+run, "STOPPED").Reason, "resource cannot be initialized for task "+s.TaskARN("link"+run)+": could not find container for link nobody")
 	if r := s.change("nothing"+run, "STOPPED").Reason; r == "" {
 		t.Error("a task without containers stopped without a reason")
 	}
@@ -220,7 +234,7 @@ func TestOneBrokenTaskAmongGoodOnes(t *testing.T) {
 func TestDuplicatePayloads(t *testing.T) {
 	s := script(t)
 	id := "twice" + randomHex()
-	task := wireTask(id, "RUNNING", wireSleeper("app"))
+	task := s.task(id, "RUNNING", wireSleeper("app"))
 	for range 5 {
 		s.send("same", 1, task)
 	}
@@ -228,14 +242,14 @@ func TestDuplicatePayloads(t *testing.T) {
 	s.send("again", 2, task)
 	s.ack("again")
 	equal(t, "containers", s.count(id), 1)
-	s.send("stop", 3, wireTask(id, "STOPPED", wireSleeper("app")))
+	s.send("stop", 3, s.task(id, "STOPPED", wireSleeper("app")))
 	s.change(id, "STOPPED")
 	// A late copy does not bring the task back.
 	s.send("late", 1, task)
 	s.ack("late")
 	s.works()
 	running := 0
-	for _, c := range s.Changes(plane.TaskARN(id)) {
+	for _, c := range s.Changes(s.TaskARN(id)) {
 		if c.Status == "RUNNING" {
 			running++
 		}
@@ -247,13 +261,13 @@ func TestDuplicatePayloads(t *testing.T) {
 func TestStopArrivesBeforeStart(t *testing.T) {
 	s := script(t)
 	id := "reordered" + randomHex()
-	s.send("stop", 2, wireTask(id, "STOPPED", wireSleeper("app")))
+	s.send("stop", 2, s.task(id, "STOPPED", wireSleeper("app")))
 	s.ack("stop")
 	c := s.change(id, "STOPPED")
 	if len(c.Containers) != 1 || c.Containers[0].RuntimeID != "" {
 		t.Errorf("want one stopped container without a runtime id: %s", pretty(c))
 	}
-	s.send("start", 1, wireTask(id, "RUNNING", wireSleeper("app")))
+	s.send("start", 1, s.task(id, "RUNNING", wireSleeper("app")))
 	s.ack("start")
 	s.works()
 	equal(t, "containers", s.count(id), 0)
@@ -262,12 +276,12 @@ func TestStopArrivesBeforeStart(t *testing.T) {
 func TestStaleManifestIsIgnored(t *testing.T) {
 	s := script(t)
 	id := "manifest" + randomHex()
-	s.send("run", 10, wireTask(id, "RUNNING", wireSleeper("app")))
+	s.send("run", 10, s.task(id, "RUNNING", wireSleeper("app")))
 	s.ack("run")
 	s.change(id, "RUNNING")
 	manifest := func(message string, timeline int64) {
 		err := s.Send("TaskManifestMessage", M{
-			"messageId": message, "clusterArn": plane.ClusterARN, "containerInstanceArn": plane.InstanceARN, "timeline": timeline, "tasks": []M{},
+			"messageId": message, "clusterArn": s.ClusterARN(), "containerInstanceArn": s.InstanceARN(), "timeline": timeline, "tasks": []M{},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -284,11 +298,11 @@ func TestStaleManifestIsIgnored(t *testing.T) {
 	}
 	equal(t, "acks of the stale manifest", len(s.Frames("AckRequest", "stale")), 0)
 	// Nothing stops before the control plane says so.
-	if n := len(s.Changes(plane.TaskARN(id))); n != len(withStatus(s.Changes(plane.TaskARN(id)), "PENDING", "RUNNING")) {
-		t.Errorf("%d reports: %s", n, pretty(s.Changes(plane.TaskARN(id))))
+	if n := len(s.Changes(s.TaskARN(id))); n != len(withStatus(s.Changes(s.TaskARN(id)), "PENDING", "RUNNING")) {
+		t.Errorf("%d reports: %s", n, pretty(s.Changes(s.TaskARN(id))))
 	}
 	err := s.Send("TaskStopVerificationAck", M{"messageId": "fresh", "generatedAt": time.Now().UnixMilli(), "stopTasks": []M{
-		{"taskArn": plane.TaskARN(id), "taskClusterArn": plane.ClusterARN, "desiredStatus": "STOPPED"},
+		{"taskArn": s.TaskARN(id), "taskClusterArn": s.ClusterARN(), "desiredStatus": "STOPPED"},
 	}})
 	if err != nil {
 		t.Fatal(err)

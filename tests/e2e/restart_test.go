@@ -44,7 +44,7 @@ func TestAgentRestartAdoptsContainers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := start(t)
 			instance := e.instance()
-			task := e.running(definition(sleeper("app"), sh("helper", "sleep 3600", M{"essential": false})))
+			task := e.running(definition(sleeper("app"), sleeper("helper", M{"essential": false})))
 			before := e.inspect(task, "app")
 			end(t, e)
 			during := e.inspect(task, "app")
@@ -85,6 +85,9 @@ func TestContainerRemovedWhileTheAgentIsDown(t *testing.T) {
 	if err := shared.docker.ContainerRemove(e.ctx, task.Container("app").RuntimeID, container.RemoveOptions{Force: true}); err != nil {
 		t.Fatal(err)
 	}
+	// A new agent listens to the events of the last second, and would hear of the end.
+	removed := time.Now()
+	e.eventually(5*time.Second, "the removal to be history", func() (bool, error) { return time.Since(removed) > 1500*time.Millisecond, nil })
 	e.restart()
 	task = e.stopped(task.TaskARN)
 	equal(t, "reason", task.Container("app").Reason, "ContainerVanishedError: No container matching saved ID found")

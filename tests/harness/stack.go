@@ -54,6 +54,12 @@ func NewStack(o Options) (*Stack, error) {
 			return nil, fmt.Errorf("make a folder of the stack: %w", err)
 		}
 	}
+	// Files of its own, so that those of the host do not count.
+	for name, content := range map[string]string{"ecs.config": "", "instance.config": "", "ecs.config.json": "{}"} {
+		if err := os.WriteFile(filepath.Join(o.Dir, name), []byte(content), 0o600); err != nil {
+			return nil, fmt.Errorf("write a configuration file of the stack: %w", err)
+		}
+	}
 	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err

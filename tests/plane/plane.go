@@ -19,17 +19,6 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Names under which the plane registers the agent.
-const (
-	ClusterARN  = "arn:aws:ecs:us-west-2:111122223333:cluster/default"
-	InstanceARN = "arn:aws:ecs:us-west-2:111122223333:container-instance/default/0123456789abcdef0123456789abcdef"
-)
-
-// TaskARN makes the ARN of a task of the plane's cluster.
-func TaskARN(id string) string {
-	return "arn:aws:ecs:us-west-2:111122223333:task/default/" + id
-}
-
 // Call is a call of the ECS API.
 type Call struct {
 	Operation string
@@ -62,9 +51,10 @@ type Frame struct {
 
 // Plane is a running control plane for one agent.
 type Plane struct {
-	server *http.Server
-	addr   string
-	work   sync.WaitGroup
+	cluster string
+	server  *http.Server
+	addr    string
+	work    sync.WaitGroup
 
 	mu      sync.Mutex
 	calls   []Call
@@ -78,13 +68,13 @@ type Plane struct {
 	seq     int64
 }
 
-// Start listens on a free port of 127.0.0.1.
-func Start() (*Plane, error) {
+// Start listens on a free port of 127.0.0.1, for an agent of the cluster.
+func Start(cluster string) (*Plane, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for a control plane: %w", err)
 	}
-	p := &Plane{addr: l.Addr().String(), changed: make(chan struct{}), conns: map[*websocket.Conn]struct{}{}}
+	p := &Plane{cluster: cluster, addr: l.Addr().String(), changed: make(chan struct{}), conns: map[*websocket.Conn]struct{}{}}
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	p.work.Go(func() { _ = p.server.Serve(l) }) // ends with Close
 	return p, nil
@@ -92,6 +82,24 @@ func Start() (*Plane, error) {
 
 // Address is the plane's host:port.
 func (p *Plane) Address() string { return p.addr }
+
+// Cluster is the name of the plane's cluster.
+func (p *Plane) Cluster() string { return p.cluster }
+
+// ClusterARN is the ARN of the plane's cluster.
+func (p *Plane) ClusterARN() string { return p.arn("cluster", "") }
+
+// InstanceARN is the ARN under which the agent is registered.
+func (p *Plane) InstanceARN() string {
+	return p.arn("container-instance", "/0123456789abcdef0123456789abcdef")
+}
+
+// TaskARN makes the ARN of a task of the plane's cluster.
+func (p *Plane) TaskARN(id string) string { return p.arn("task", "/"+id) }
+
+func (p *Plane) arn(kind, rest string) string {
+	return "arn:aws:ecs:us-west-2:111122223333:" + kind + "/" + p.cluster + rest
+}
 
 // Close cuts all connections and ends the plane.
 func (p *Plane) Close() {
@@ -150,12 +158,12 @@ func (p *Plane) reply(operation string, body []byte) string {
 		}
 		_ = json.Unmarshal(body, &in)
 		out, _ := json.Marshal(map[string]any{"containerInstance": map[string]any{
-			"containerInstanceArn": InstanceARN,
+			"containerInstanceArn": p.InstanceARN(),
 			"attributes":           append(in.Attributes, json.RawMessage(`{"name":"ecs.availability-zone","value":"us-west-2a"}`)),
 		}})
 		return string(out)
 	case "CreateCluster":
-		return `{"cluster":{"clusterName":"default","clusterArn":"` + ClusterARN + `","status":"ACTIVE"}}`
+		return `{"cluster":{"clusterName":"` + p.cluster + `","clusterArn":"` + p.ClusterARN() + `","status":"ACTIVE"}}`
 	case "DiscoverPollEndpoint":
 		return fmt.Sprintf(`{"endpoint":"http://%s/acs/","telemetryEndpoint":"http://%s/tcs/"}`, p.addr, p.addr)
 	case "ListTagsForResource":
@@ -257,7 +265,7 @@ func (p *Plane) NextSeq() int64 {
 // Payload sends tasks under a message id and a sequence number.
 func (p *Plane) Payload(messageID string, seq int64, tasks ...any) error {
 	return p.Send("PayloadMessage", map[string]any{
-		"messageId": messageID, "clusterArn": ClusterARN, "containerInstanceArn": InstanceARN,
+		"messageId": messageID, "clusterArn": p.ClusterARN(), "containerInstanceArn": p.InstanceARN(),
 		"seqNum": seq, "generatedAt": time.Now().UnixMilli(), "tasks": tasks,
 	})
 }
@@ -360,6 +368,13 @@ func (p *Plane) Frames(kind, messageID string) []Frame {
 // AwaitACS waits until the agent has opened n ACS connections in all and the last is open.
 func (p *Plane) AwaitACS(ctx context.Context, n int) error {
 	return p.await(ctx, fmt.Sprintf("ACS connection %d", n), func() bool { return p.acs != nil && p.opened >= n })
+}
+
+// Connections counts the ACS connections so far.
+func (p *Plane) Connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.opened
 }
 
 // await waits until ok, which is called with the mutex held, says yes.

@@ -193,7 +193,8 @@ func (a *agent) introspection(ctx context.Context) error {
 	delay := awsenv.Backoff{Min: time.Second, Max: time.Minute, Jitter: 0.2, Multiplier: 2}
 	o := introspection.Options{
 		Cluster: a.cluster, InstanceARN: func() string { return a.me.InstanceARN },
-		Version: version.Line(), License: a.options.License, Tasks: a.engine, Log: a.log,
+		Version: version.Line(), License: a.options.License, Tasks: a.engine,
+		Profiling: a.cfg.RuntimeStats, Log: a.log,
 	}
 	for {
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.introspectionAddress())

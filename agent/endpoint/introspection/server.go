@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -16,10 +17,13 @@ import (
 
 // Timeouts of the server (docs/spec/04 section 0.1).
 const (
-	readTimeout   = 5 * time.Second
-	writeTimeout  = 5 * time.Second
-	closeTimeout  = 500 * time.Millisecond
-	maxHeaderSize = 16 << 10
+	readTimeout  = 5 * time.Second
+	writeTimeout = 5 * time.Second
+	// profileTimeout replaces writeTimeout where profiles are served: it bounds the
+	// length of a CPU profile.
+	profileTimeout = 5 * time.Minute
+	closeTimeout   = 500 * time.Millisecond
+	maxHeaderSize  = 16 << 10
 )
 
 // Tasks is the engine as this package needs it. Both methods return snapshots and
@@ -37,7 +41,9 @@ type Options struct {
 	Version string
 	License string
 	Tasks   Tasks
-	Log     *zap.Logger
+	// Profiling adds Go's profiles below /debug/pprof/ (ECS_ENABLE_RUNTIME_STATS).
+	Profiling bool
+	Log       *zap.Logger
 }
 
 // Handler returns the routes of docs/spec/04 section 1.1.
@@ -49,9 +55,17 @@ func Handler(o Options) http.Handler {
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = w.Write([]byte(o.License))
 	})
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"AvailableCommands":["/v1/metadata","/v1/tasks","/license"]}`))
-	})
+	commands := []string{"/v1/metadata", "/v1/tasks", "/license"}
+	if o.Profiling {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		commands = append(commands, "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/profile", "/debug/pprof/symbol", "/debug/pprof/trace")
+	}
+	listing := []byte(`{"AvailableCommands":["` + strings.Join(commands, `","`) + `"]}`)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(listing) })
 	return mux
 }
 
@@ -60,7 +74,7 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 	server := &http.Server{
 		Handler:        Handler(o),
 		ReadTimeout:    readTimeout,
-		WriteTimeout:   writeTimeout,
+		WriteTimeout:   o.writeTimeout(),
 		MaxHeaderBytes: maxHeaderSize,
 		ErrorLog:       zap.NewStdLog(o.Log),
 	}
@@ -81,6 +95,13 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 		return err
 	}
 	return nil
+}
+
+func (o Options) writeTimeout() time.Duration {
+	if o.Profiling {
+		return profileTimeout
+	}
+	return writeTimeout
 }
 
 func (o Options) metadata(w http.ResponseWriter, _ *http.Request) {

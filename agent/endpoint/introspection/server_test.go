@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,18 @@ func TestRoutes(t *testing.T) {
 		Handler(o).ServeHTTP(w, httptest.NewRequest("GET", c.path, nil))
 		if w.Code != c.status || w.Body.String() != c.body {
 			t.Errorf("%s: %d %s\nwant %d %s", c.path, w.Code, w.Body, c.status, c.body)
+		}
+	}
+}
+
+func TestProfilesAreServedOnlyWhenAskedFor(t *testing.T) {
+	for _, profiling := range []bool{false, true} {
+		o := options(t)
+		o.Profiling = profiling
+		w := httptest.NewRecorder()
+		Handler(o).ServeHTTP(w, httptest.NewRequest("GET", "/debug/pprof/cmdline", nil))
+		if served := !strings.HasPrefix(w.Body.String(), `{"AvailableCommands":`); served != profiling {
+			t.Errorf("profiling %v: %s", profiling, w.Body)
 		}
 	}
 }

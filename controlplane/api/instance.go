@@ -33,7 +33,7 @@ type Resource struct {
 	DoubleValue    float64  `json:"doubleValue"`
 	LongValue      int64    `json:"longValue"`
 	IntegerValue   int      `json:"integerValue"`
-	StringSetValue []string `json:"stringSetValue,omitempty"`
+	StringSetValue []string `json:"stringSetValue,omitzero"` // [] is shown, nil is not
 }
 
 // InstanceHealth is the health of a container instance.

@@ -13,14 +13,13 @@ import (
 // reasonForced is the reason of tasks whose instance was deregistered under them.
 const reasonForced = "Container instance deregistration forced by user"
 
-// counts returns how many tasks of the instance run and how many are on the way
-// there.
+// counts returns how many tasks of the instance have been running and how many
+// have not come that far.
 func (in *instance) counts() (running, pending int) {
 	for _, t := range in.tasks {
-		switch t.Task.LastStatus {
-		case api.StatusProvisioning, api.StatusPending, api.StatusActivating:
+		if t.Task.StartedAt.IsZero() {
 			pending++
-		default:
+		} else {
 			running++
 		}
 	}

@@ -59,8 +59,6 @@ type (
 		status task.Status
 		answer func(error)
 	}
-	// eventMessage is an event for the state.
-	eventMessage struct{ event task.Event }
 	// admittedMessage grants the host's resources, or refuses them with a reason.
 	admittedMessage struct{ reason string }
 	sentMessage     struct{ sent task.Sent }
@@ -253,8 +251,6 @@ func (m desireMessage) handle(a *actor) {
 	}
 	a.save(m.answer)
 }
-
-func (m eventMessage) handle(a *actor) { a.apply(m.event, time.Now()) }
 
 func (m admittedMessage) handle(a *actor) {
 	if m.reason != "" {

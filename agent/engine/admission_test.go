@@ -70,7 +70,7 @@ func TestAdmission(t *testing.T) {
 				var got []string
 				start := time.Now()
 				for _, x := range tt.arrivals {
-					time.Sleep(x.after - time.Since(start))
+					<-time.After(x.after - time.Since(start))
 					a.enqueue(x.arn, x.want, time.Now())
 					got = append(got, names(a.evaluate(time.Now()))...)
 				}

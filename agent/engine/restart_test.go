@@ -325,7 +325,7 @@ func (r *rig) kill() {
 	r.dead.Store(true)
 	r.store.Fail(errors.New("killed"))
 	r.cancel()
-	<-r.ended
+	_ = <-r.ended // not saved, of course
 	r.store.Fail(nil)
 	r.dead.Store(false)
 }

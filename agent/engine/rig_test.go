@@ -129,7 +129,7 @@ func (r *rig) run(spec *task.Spec) { r.deliver(task.Request{Spec: spec, Desired:
 func (r *rig) stopTask(spec *task.Spec) { r.deliver(task.Request{Spec: spec, Desired: task.Stopped}) }
 
 func (r *rig) pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 

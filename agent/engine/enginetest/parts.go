@@ -40,7 +40,7 @@ func (s *Store) enter() error {
 	delay, err := s.delay, s.err
 	s.mu.Unlock()
 	if delay > 0 {
-		time.Sleep(delay)
+		<-time.After(delay)
 	}
 	return err
 }

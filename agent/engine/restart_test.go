@@ -325,7 +325,9 @@ func (r *rig) kill() {
 	r.dead.Store(true)
 	r.store.Fail(errors.New("killed"))
 	r.cancel()
-	_ = <-r.ended // not saved, of course
+	if err := <-r.ended; err != nil && !strings.Contains(err.Error(), "not saved") {
+		r.t.Errorf("run: %v", err)
+	}
 	r.store.Fail(nil)
 	r.dead.Store(false)
 }

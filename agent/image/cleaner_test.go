@@ -47,6 +47,13 @@ func (f *fakeStore) RemoveImage(_ context.Context, ref string) error {
 	return nil
 }
 
+// gone lists what was removed.
+func (f *fakeStore) gone() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.removed)
+}
+
 var cleanNow = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func ago(d time.Duration) time.Time { return cleanNow.Add(-d) }
@@ -137,8 +144,8 @@ func TestSlowDeleteBlocksNobody(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if !slices.Equal(store.removed, []string{"a"}) {
-			t.Errorf("removed %q: b was asked for meanwhile", store.removed)
+		if !slices.Equal(store.gone(), []string{"a"}) {
+			t.Errorf("removed %q: b was asked for meanwhile", store.gone())
 		}
 	})
 }
@@ -153,13 +160,13 @@ func TestCleanerRuns(t *testing.T) {
 		go func() { done <- NewCleaner(CleanerOptions{Engine: store, Accounts: accounts}).Run(ctx) }()
 		time.Sleep(59 * time.Minute)
 		synctest.Wait()
-		if len(store.removed) != 0 {
-			t.Errorf("removed %q too early", store.removed)
+		if len(store.gone()) != 0 {
+			t.Errorf("removed %q too early", store.gone())
 		}
 		time.Sleep(32 * time.Minute)
 		synctest.Wait()
-		if !slices.Equal(store.removed, []string{"a"}) {
-			t.Errorf("removed %q", store.removed)
+		if !slices.Equal(store.gone(), []string{"a"}) {
+			t.Errorf("removed %q", store.gone())
 		}
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {

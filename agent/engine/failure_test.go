@@ -58,14 +58,13 @@ func TestStopFailures(t *testing.T) {
 	})
 	t.Run("container goes while it is stopped", func(t *testing.T) {
 		in(t, nil, func(r *rig) {
-			r.docker.Program("app", enginetest.Program{Deaf: true})
 			spec := specOf("one", "app")
 			r.run(spec)
+			r.docker.Disturb(enginetest.Inspect, "", enginetest.Knob{Delay: time.Second})
 			r.stopTask(spec)
-			r.pass(time.Second)
 			r.docker.Delete(r.idOf(spec, 0))
-			synctest.Wait()
-			if st := r.want(spec, task.Stopped); exitOf(&st.Containers[0]) != "137" || st.Containers[0].Error != nil {
+			r.pass(time.Second)
+			if st := r.want(spec, task.Stopped); exitOf(&st.Containers[0]) != "143" || st.Containers[0].Error != nil {
 				t.Errorf("container %+v", st.Containers[0])
 			}
 		})

@@ -50,7 +50,7 @@ test: ## set everything up and run unit, property and integration tests (RUN=reg
 .PHONY: test-with-engine
 test-with-engine: # run by test; DOCKER_HOST is set
 	@env -u DOCKER_HOST ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" AWS_EC2_METADATA_DISABLED=true \
-		$(GO) test -p $(JOBS) -timeout 20m $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
+		$(GO) test -p $(JOBS) -parallel 4 -timeout 20m $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
 
 .PHONY: unit
 unit: ## run the tests that need no Docker engine

@@ -324,6 +324,7 @@ Try, in another terminal:
   aws ecs --endpoint-url $ECS describe-tasks --tasks %s
   aws ecs --endpoint-url $ECS run-task --task-definition %s
   aws ecs --endpoint-url $ECS stop-task --task %s
+  ECS_LOCAL_ENDPOINT=$ECS bin/ecs-local ps
   curl http://%s/v1/tasks
   tail -f %s
 `, harness.Region, d.stack.LocalAddress, last(task.TaskARN), last(task.TaskDefinitionARN), last(task.TaskARN), d.stack.Introspection, d.stack.AgentLog())

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,7 @@ func (e *env) aws(args ...string) []byte {
 	out, err := cmd.Output()
 	if err != nil {
 		text := ""
-		if exit, ok := err.(*exec.ExitError); ok {
+		if exit := new(exec.ExitError); errors.As(err, &exit) {
 			text = string(exit.Stderr)
 		}
 		e.t.Fatalf("aws ecs %v: %v\n%s", args, err, text)

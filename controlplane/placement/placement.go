@@ -2,6 +2,7 @@ package placement
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -75,46 +76,60 @@ type Rules struct {
 	External bool
 }
 
-// Fits reports whether the instance can take the task and, if not, why, in ECS's
-// words.
-func Fits(in *Instance, need *Need, rules *Rules) (reason string, ok bool) {
-	switch {
-	case !in.Connected:
-		return api.ReasonAgent, false
-	case rules.External && !in.External:
-		return api.ReasonAttribute, false
-	case !hasAttributes(in, need.Attributes):
-		return api.ReasonAttribute, false
-	case slices.ContainsFunc(rules.MemberOf, func(e Expression) bool { return !e.Match(in) }):
-		return api.ReasonMemberOf, false
-	case rules.Distinct && in.Groups[need.Group] > 0:
-		return api.ReasonDistinct, false
-	case need.CPU > in.CPU:
-		return api.ReasonCPU, false
-	case need.Memory > in.Memory:
-		return api.ReasonMemory, false
-	case taken(in.TCP, need.TCP) || taken(in.UDP, need.UDP):
-		return api.ReasonPorts, false
-	case need.GPUs > len(in.GPUs):
-		return api.ReasonGPU, false
-	case need.ENIs > 0:
-		return api.ReasonENI, false
+// Fits returns nil if the instance can take the task; otherwise why not, with
+// ECS's reason and, where that leaves people guessing, a detail.
+func Fits(in *Instance, need *Need, rules *Rules) *api.Failure {
+	no := func(reason, detail string, args ...any) *api.Failure {
+		return &api.Failure{ARN: in.ARN, Reason: reason, Detail: fmt.Sprintf(detail, args...)}
 	}
-	return "", true
-}
-
-func hasAttributes(in *Instance, want []api.Attribute) bool {
-	for _, a := range want {
-		have, ok := in.Attributes[a.Name]
-		if !ok || a.Value != "" && a.Value != have {
-			return false
+	if !in.Connected {
+		return no(api.ReasonAgent, "The agent is not connected")
+	}
+	if rules.External && !in.External {
+		return no(api.ReasonAttribute, "The instance is not an external one")
+	}
+	for _, a := range need.Attributes {
+		switch have, ok := in.Attributes[a.Name]; {
+		case !ok:
+			return no(api.ReasonAttribute, "The instance has no attribute %s", a.Name)
+		case a.Value != "" && a.Value != have:
+			return no(api.ReasonAttribute, "Attribute %s is %q, not %q", a.Name, have, a.Value)
 		}
 	}
-	return true
+	for _, e := range rules.MemberOf {
+		if !e.Match(in) {
+			return no(api.ReasonMemberOf, "")
+		}
+	}
+	if rules.Distinct && in.Groups[need.Group] > 0 {
+		return no(api.ReasonDistinct, "")
+	}
+	return room(in, need, no)
 }
 
-func taken(used map[uint16]bool, ports []uint16) bool {
-	return slices.ContainsFunc(ports, func(p uint16) bool { return used[p] })
+// room looks at what is left on the instance.
+func room(in *Instance, need *Need, no func(reason, detail string, args ...any) *api.Failure) *api.Failure {
+	switch {
+	case need.CPU > in.CPU:
+		return no(api.ReasonCPU, "")
+	case need.Memory > in.Memory:
+		return no(api.ReasonMemory, "")
+	case need.GPUs > len(in.GPUs):
+		return no(api.ReasonGPU, "")
+	case need.ENIs > 0:
+		return no(api.ReasonENI, "The local ECS has no network interfaces to give")
+	}
+	for _, p := range need.TCP {
+		if in.TCP[p] {
+			return no(api.ReasonPorts, "Port %d/tcp is reserved or in use", p)
+		}
+	}
+	for _, p := range need.UDP {
+		if in.UDP[p] {
+			return no(api.ReasonPorts, "Port %d/udp is reserved or in use", p)
+		}
+	}
+	return nil
 }
 
 // Take books the task on the picture, so that the next one sees what is left. It
@@ -140,10 +155,10 @@ func Choose(instances []*Instance, need *Need, rules *Rules) (*Instance, []api.F
 	var failures []api.Failure
 	var fit []*Instance
 	for _, in := range instances {
-		if reason, ok := Fits(in, need, rules); ok {
-			fit = append(fit, in)
+		if failure := Fits(in, need, rules); failure != nil {
+			failures = append(failures, *failure)
 		} else {
-			failures = append(failures, api.Failure{ARN: in.ARN, Reason: reason})
+			fit = append(fit, in)
 		}
 	}
 	if len(fit) == 0 {

@@ -122,8 +122,9 @@ func TestFits(t *testing.T) {
 		if tt.in != nil {
 			tt.in(in)
 		}
-		if got, ok := Fits(in, &tt.need, &tt.rules); got != tt.want || ok != (tt.want == "") {
-			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		got := Fits(in, &tt.need, &tt.rules)
+		if tt.want == "" && got != nil || tt.want != "" && (got == nil || got.Reason != tt.want || got.ARN != in.ARN) {
+			t.Errorf("%s: %+v, want %q", name, got, tt.want)
 		}
 	}
 }

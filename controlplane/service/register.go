@@ -164,25 +164,25 @@ func (s *Service) reregister(t *tx, c *cluster, in *api.RegisterContainerInstanc
 }
 
 // holds refuses an offer that is too small for the tasks on the instance.
-func (i *instance) holds(o *offer) error {
+func (in *instance) holds(o *offer) error {
 	cpu, memory := 0, 0
-	for _, tk := range i.tasks {
+	for _, tk := range in.tasks {
 		cpu += tk.Need.CPU
 		memory += tk.Need.Memory
 		for _, p := range tk.Need.TCP {
-			if slices.Contains(o.tcp, p) && !slices.Contains(i.TCP, p) {
+			if slices.Contains(o.tcp, p) && !slices.Contains(in.TCP, p) {
 				return api.Client("Container instance type changes are not supported. Port %d is used by a task.", p)
 			}
 		}
 		for _, p := range tk.Need.UDP {
-			if slices.Contains(o.udp, p) && !slices.Contains(i.UDP, p) {
+			if slices.Contains(o.udp, p) && !slices.Contains(in.UDP, p) {
 				return api.Client("Container instance type changes are not supported. UDP port %d is used by a task.", p)
 			}
 		}
 	}
 	if o.cpu < cpu || o.memory < memory {
 		return api.Client("Container instance type changes are not supported. Container instance %s offers CPU %d and MEMORY %d, but its tasks use %d and %d.",
-			i.ARN, o.cpu, o.memory, cpu, memory)
+			in.ARN, o.cpu, o.memory, cpu, memory)
 	}
 	return nil
 }

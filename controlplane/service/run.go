@@ -182,8 +182,8 @@ func (s *Service) startTask(in *api.StartTaskRequest) (*api.TasksResponse, error
 				continue
 			}
 			p := i.picture()
-			if reason, ok := placement.Fits(p, &l.need, &l.rules); !ok {
-				out.Failures = append(out.Failures, api.Failure{ARN: i.ARN, Reason: reason})
+			if failure := placement.Fits(p, &l.need, &l.rules); failure != nil {
+				out.Failures = append(out.Failures, *failure)
 				continue
 			}
 			tk, err := s.create(t, l, i, p.Take(&l.need))

@@ -130,19 +130,19 @@ type task struct {
 }
 
 // acked reports whether the agent has what it should do now.
-func (t *task) acked() bool {
-	if t.Task.DesiredStatus == api.StatusStopped {
-		return t.AckedStopping
+func (tk *task) acked() bool {
+	if tk.Task.DesiredStatus == api.StatusStopped {
+		return tk.AckedStopping
 	}
-	return t.AckedRunning
+	return tk.AckedRunning
 }
 
 // isStopped reports whether the task has ended.
-func (t *task) isStopped() bool { return t.Task.LastStatus == api.StatusStopped }
+func (tk *task) isStopped() bool { return tk.Task.LastStatus == api.StatusStopped }
 
 // view copies what others may read. Tags are shown on demand only.
-func (t *task) view(tags bool) api.Task {
-	v := t.Task
+func (tk *task) view(tags bool) api.Task {
+	v := tk.Task
 	v.Containers = slices.Clone(v.Containers)
 	if !tags {
 		v.Tags = []api.Tag{}

@@ -171,8 +171,8 @@ func (a *actor) changed(before *task.Snapshot) {
 		a.release()
 	}
 	a.dropWork()
-	if significant(&before.State, &a.st) {
-		a.logChange(&before.State)
+	a.logChange(&before.State)
+	if lasting(&before.State, &a.st) {
 		a.save(nil)
 	}
 }
@@ -264,10 +264,19 @@ func (m sentMessage) handle(a *actor) { a.sent = max(a.sent, m.sent.Task) }
 
 func (wakeMessage) handle(*actor) {}
 
-// significant reports whether a change must be durable soon: statuses, errors and
-// restarts. What Docker remembers can be asked of it again.
+// significant reports whether a change is worth a new snapshot by itself.
 func significant(before, after *task.State) bool {
-	if before.Desired != after.Desired || before.Known != after.Known || before.TerminalReason != after.TerminalReason {
+	return before.Known != after.Known || lasting(before, after)
+}
+
+// lasting reports whether something changed that must not be lost or that ECS
+// should hear of. What lies between, such as a container that was created, Docker
+// remembers by the container's name.
+func lasting(before, after *task.State) bool {
+	if before.Desired != after.Desired || before.TerminalReason != after.TerminalReason {
+		return true
+	}
+	if before.Known != after.Known && after.Known >= task.Running {
 		return true
 	}
 	for i := range after.Containers {

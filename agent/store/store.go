@@ -28,6 +28,10 @@ const schemaVersion = "1"
 // lockTimeout is how long Open waits for another process to let go of the file.
 const lockTimeout = 2 * time.Second
 
+// lazyDelay is how long a record that need not be on disk at once may wait for
+// another write to go with.
+const lazyDelay = 200 * time.Millisecond
+
 var (
 	metaBucket       = []byte("meta")
 	specBucket       = []byte("task-spec")
@@ -68,7 +72,7 @@ type Loaded struct {
 }
 
 // Store is an open state file. Its methods may be called from any goroutine; each
-// returns when its change is on disk.
+// but SaveSent returns when its change is on disk.
 type Store struct {
 	db  *bolt.DB
 	log *zap.Logger
@@ -76,6 +80,7 @@ type Store struct {
 	mu     sync.Mutex
 	queue  []*write
 	closed bool
+	lazy   *time.Timer // wakes the writer for what need not be written at once
 
 	wake chan struct{}
 	done chan struct{}
@@ -210,6 +215,9 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	if s.lazy != nil {
+		s.lazy.Stop()
+	}
 	s.mu.Unlock()
 	s.signal()
 	<-s.done
@@ -244,9 +252,26 @@ func (s *Store) SaveState(arn string, state task.State) error {
 	return s.writeJSON(stateBucket, arn, &state)
 }
 
-// SaveSent makes durable what ECS has accepted of a task.
+// SaveSent keeps what ECS has accepted of a task. It returns at once: the record
+// goes to disk with the next write, or after lazyDelay. A crash in between has the
+// same end as one just before the call: ECS is told once more.
 func (s *Store) SaveSent(arn string, sent task.Sent) error {
-	return s.writeJSON(sentBucket, arn, &sent)
+	p, err := jsonPut(sentBucket, arn, &sent)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	s.queue = append(s.queue, &write{puts: []put{p}, result: make(chan error, 1)})
+	if s.lazy == nil {
+		s.lazy = time.AfterFunc(lazyDelay, s.signal)
+	} else {
+		s.lazy.Reset(lazyDelay)
+	}
+	return nil
 }
 
 // SaveSequence makes the latest sequence number durable.
@@ -365,6 +390,9 @@ func (s *Store) run() {
 				break
 			}
 			err := s.commit(batch)
+			if err != nil {
+				s.log.Error("state not saved", zap.Int("writes", len(batch)), zap.Error(err))
+			}
 			for _, w := range batch {
 				w.result <- err
 			}

@@ -172,6 +172,25 @@ func TestCachedLaunches(t *testing.T) {
 	}
 }
 
+// A launch from the cache counts as a use, so that the cleaner leaves the image.
+func TestCachedLaunchIsAUse(t *testing.T) {
+	now := time.Unix(1000, 0)
+	f, accounts := newFake(), NewAccounts(nil)
+	f.have("a:1", "sha256:1")
+	p := newPuller(t, f, func(o *Options) {
+		o.Behavior, o.Accounts, o.Now = task.PullPreferCached, accounts, func() time.Time { return now }
+	})
+	for range 2 {
+		now = now.Add(time.Hour)
+		if _, err := p.Ensure(context.Background(), Request{Ref: "a:1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if used := accounts.Records()[0].LastUsedAt; !used.Equal(now) || len(f.calls) != 1 {
+		t.Errorf("last used %s, want %s; calls %q", used, now, f.calls)
+	}
+}
+
 // An answer that was under way when images changed is not kept.
 func TestCacheIgnoresOvertakenAnswers(t *testing.T) {
 	c := newCache()

@@ -77,9 +77,6 @@ func (c *Client) Close() {
 	}
 }
 
-// Host returns the engine's address.
-func (c *Client) Host() string { return c.host }
-
 // api returns the client of the library for the settled API version.
 func (c *Client) api() *client.Client { return c.session.Load().api }
 

@@ -104,6 +104,11 @@ func (s *scripted) change(id, status string) plane.Change {
 	if err != nil {
 		s.t.Fatalf("%v; reported so far: %s", err, pretty(s.Changes(s.TaskARN(id))))
 	}
+	for _, container := range c.Containers {
+		if container.Status == "RUNNING" {
+			minds(s.ctx, container.RuntimeID)
+		}
+	}
 	return c
 }
 

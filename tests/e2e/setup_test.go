@@ -247,7 +247,13 @@ func (e *env) awaits(arn, status string) harness.Task {
 
 func (e *env) running(def M) harness.Task {
 	e.t.Helper()
-	return e.awaits(e.launch(def), "RUNNING")
+	task := e.awaits(e.launch(def), "RUNNING")
+	for _, c := range task.Containers {
+		if c.RuntimeID != "" && c.LastStatus == "RUNNING" {
+			minds(e.ctx, c.RuntimeID)
+		}
+	}
+	return task
 }
 
 func (e *env) stopped(arn string) harness.Task {

@@ -50,6 +50,9 @@ func minds(ctx context.Context, id string) {
 		if err != nil {
 			return false, err
 		}
+		if strings.HasPrefix(string(status), "Name:\trunc") { // not yet the container's program
+			return false, nil
+		}
 		for line := range strings.Lines(string(status)) {
 			name, mask, _ := strings.Cut(strings.TrimSpace(line), ":\t")
 			bits, err := strconv.ParseUint(mask, 16, 64)

@@ -2,13 +2,14 @@ package app
 
 import (
 	"math/rand/v2"
+	"os"
 
+	"ecsagent/agent/awsenv"
 	"ecsagent/agent/credentials"
 	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/ecsapi"
 	"ecsagent/agent/engine"
 	"ecsagent/agent/hostport"
-	"ecsagent/agent/image"
 	"ecsagent/agent/report"
 	"ecsagent/agent/task"
 )
@@ -18,7 +19,7 @@ var ecsapiOnce = ecsapi.Attempts(1)
 
 type sentRecord = task.Sent
 
-func (a *agent) engineOptions(roles *credentials.Store, images *image.Puller, reporter *report.Reporter, forget func(arn string)) (engine.Options, error) {
+func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter *report.Reporter, forget func(arn string)) (engine.Options, error) {
 	pull, err := task.ParsePullBehavior(a.cfg.ImagePullBehavior)
 	if err != nil {
 		return engine.Options{}, err
@@ -49,9 +50,10 @@ func (a *agent) builder(roles *credentials.Store) *dockerspec.Builder {
 		OS: a.engineOf.OS, CPUs: a.host.CPUs, Cluster: a.me.Cluster, Region: a.cfg.Region,
 		TaskMemory:   a.cfg.PropagateTaskMemoryLimit && a.host.CgroupVersion == 2,
 		CPUUnbounded: a.cfg.CPUUnboundedWindowsWorkaround, MemoryUnbounded: a.cfg.MemoryUnboundedWindowsWorkaround,
-		KnowsCredentials: known{roles}.Has, IPv6Only: a.ipv6Only,
-		GPU:        dockerspec.GPU{Enabled: a.cfg.GPUSupport, Runtime: a.cfg.NvidiaRuntime, External: a.cfg.External},
-		Inferentia: a.cfg.InferentiaSupport,
+		KnowsCredentials: known{roles}.Has, IPv6Only: a.ipv6Only, DisablePrivileged: a.cfg.PrivilegedDisabled,
+		LogsEndpoint: logsEndpoint,
+		GPU:          dockerspec.GPU{Enabled: a.cfg.GPUSupport, Runtime: a.cfg.NvidiaRuntime, External: a.cfg.External},
+		Inferentia:   a.cfg.InferentiaSupport,
 	}, rand.Uint64)
 }
 
@@ -73,4 +75,10 @@ type forgettingStore struct {
 func (s forgettingStore) DeleteTask(arn string) error {
 	s.forget(arn)
 	return s.checkpoint.DeleteTask(arn)
+}
+
+// logsEndpoint is the endpoint of CloudWatch Logs in a region (docs/spec/02 section
+// 4.5).
+func logsEndpoint(region string, dualStack bool) (string, error) {
+	return awsenv.Endpoint(awsenv.EndpointOptions{Service: "logs", Region: region, IPv6Only: dualStack, Getenv: os.Getenv})
 }

@@ -29,6 +29,7 @@ type checkpoint interface {
 	SetMeta(values map[string]string) error
 	SaveAttachment(key string, record any) error
 	DeleteAttachment(key string) error
+	SaveImages(records map[string]any) error
 	Clear() error
 	Close() error
 }

@@ -119,10 +119,14 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 		return nil, nil, err
 	}
 	release := func() { stopHearing(); images.Close(); a.confirming.Wait() }
-	return []part{
+	parts := []part{
 		{"engine", a.engine.Run}, {"reporter", reporter.Run}, {"attachments", attachments.Run},
-		{"updates", updater.Run}, {"images", func(ctx context.Context) error { return a.docker.WatchImages(ctx, images.Changed) }}, {"introspection", a.introspection}, {"acs", session.Run},
-	}, release, nil
+		{"updates", updater.Run}, {"image events", a.watchImages(images)}, {"image accounts", a.accountImages(images)}, {"introspection", a.introspection}, {"acs", session.Run},
+	}
+	if images.cleaner != nil {
+		parts = append(parts, part{"image clean-up", images.cleaner.Run})
+	}
+	return parts, release, nil
 }
 
 // updatesEnabled is true only where the operator named a place for updates: the ones

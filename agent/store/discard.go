@@ -30,6 +30,9 @@ func (Discard) SaveAttachment(string, any) error { return nil }
 // DeleteAttachment keeps nothing.
 func (Discard) DeleteAttachment(string) error { return nil }
 
+// SaveImages keeps nothing.
+func (Discard) SaveImages(map[string]any) error { return nil }
+
 // Clear keeps nothing.
 func (Discard) Clear() error { return nil }
 

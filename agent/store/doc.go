@@ -9,6 +9,7 @@
 //	├── task-state           task ARN -> task.State                         JSON
 //	├── task-sent            task ARN -> task.Sent                          JSON
 //	├── attachment           key (MAC or volume id) -> attachment record    JSON
+//	├── image                image id -> account of the image               JSON
 //	└── set-aside            <bucket>/<key>/<time> -> a record that could not be read
 //
 // Writes are grouped: while one transaction is being synced to disk the next ones

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -15,19 +16,14 @@ import (
 // load reads the whole file. Records that cannot be read are moved to the
 // set-aside bucket.
 func load(db *bolt.DB) (*Loaded, error) {
-	out := &Loaded{Meta: map[string]string{}, Attachments: map[string]json.RawMessage{}}
+	out := &Loaded{Meta: map[string]string{}, Attachments: map[string]json.RawMessage{}, Images: map[string]json.RawMessage{}}
 	var bad []badRecord
 	err := db.View(func(tx *bolt.Tx) error {
 		bad = readMeta(tx, out)
 		bad = append(bad, readTasks(tx, out)...)
-		return tx.Bucket(attachmentBucket).ForEach(func(key, value []byte) error {
-			if !json.Valid(value) {
-				bad = append(bad, badRecord{attachmentBucket, bytes.Clone(key), fmt.Errorf("not JSON")})
-				return nil
-			}
-			out.Attachments[string(key)] = bytes.Clone(value)
-			return nil
-		})
+		bad = append(bad, readRaw(tx, attachmentBucket, out.Attachments)...)
+		bad = append(bad, readRaw(tx, imageBucket, out.Images)...)
+		return nil
 	})
 	if err != nil || len(bad) == 0 {
 		return out, err
@@ -58,6 +54,19 @@ func readMeta(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
 	}
 	delete(out.Meta, keySequence)
 	delete(out.Meta, keySchema)
+	return bad
+}
+
+// readRaw reads records that other packages decode.
+func readRaw(tx *bolt.Tx, bucket []byte, out map[string]json.RawMessage) (bad []badRecord) {
+	_ = tx.Bucket(bucket).ForEach(func(key, value []byte) error {
+		if !json.Valid(value) {
+			bad = append(bad, badRecord{bucket, bytes.Clone(key), errors.New("not JSON")})
+			return nil
+		}
+		out[string(key)] = bytes.Clone(value)
+		return nil
+	})
 	return bad
 }
 

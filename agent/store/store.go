@@ -38,9 +38,10 @@ var (
 	stateBucket      = []byte("task-state")
 	sentBucket       = []byte("task-sent")
 	attachmentBucket = []byte("attachment")
+	imageBucket      = []byte("image")
 	asideBucket      = []byte("set-aside")
 
-	buckets = [][]byte{metaBucket, specBucket, stateBucket, sentBucket, attachmentBucket, asideBucket}
+	buckets = [][]byte{metaBucket, specBucket, stateBucket, sentBucket, attachmentBucket, imageBucket, asideBucket}
 )
 
 // Keys of the meta bucket (docs/spec/01 section 3.9).
@@ -67,6 +68,7 @@ type Loaded struct {
 	Seq         int64         // latest sequence number; 0 when none was saved
 	Meta        map[string]string
 	Attachments map[string]json.RawMessage
+	Images      map[string]json.RawMessage // by image id
 	// Problems lists what was set aside, for the log and the operator.
 	Problems []string
 }
@@ -304,6 +306,24 @@ func (s *Store) SaveAttachment(key string, record any) error {
 // DeleteAttachment forgets an attachment record.
 func (s *Store) DeleteAttachment(key string) error {
 	return s.write([]put{{bucket: attachmentBucket, key: []byte(key)}})
+}
+
+// SaveImages makes the accounts of images durable as one, by image id; a nil record
+// deletes its id's.
+func (s *Store) SaveImages(records map[string]any) error {
+	puts := make([]put, 0, len(records))
+	for id, record := range records {
+		if record == nil {
+			puts = append(puts, put{bucket: imageBucket, key: []byte(id)})
+			continue
+		}
+		p, err := jsonPut(imageBucket, id, record)
+		if err != nil {
+			return err
+		}
+		puts = append(puts, p)
+	}
+	return s.write(puts)
 }
 
 // Clear forgets everything but the schema: the next start is that of a new

@@ -70,6 +70,8 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 	must(t, s.SetMeta(map[string]string{KeyInstanceARN: "arn:ci", KeyCluster: "c"}))
 	must(t, s.SetMeta(map[string]string{KeyCluster: ""}))
 	must(t, s.SaveAttachment("0a:1b", map[string]string{"ARN": "a"}))
+	must(t, s.SaveImages(map[string]any{"sha256:1": 1, "sha256:2": 2}))
+	must(t, s.SaveImages(map[string]any{"sha256:1": nil}))
 	must(t, s.DeleteTask(records[1].Spec.ARN))
 	records[0].State.Known = task.Running
 	must(t, s.SaveState(records[0].Spec.ARN, records[0].State))
@@ -87,6 +89,9 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{KeyInstanceARN: "arn:ci"}, loaded.Meta); diff != "" {
 		t.Errorf("meta (-want +got):\n%s", diff)
+	}
+	if len(loaded.Images) != 1 || string(loaded.Images["sha256:2"]) != "2" {
+		t.Errorf("images %s", loaded.Images)
 	}
 	if got := string(loaded.Attachments["0a:1b"]); got != `{"ARN":"a"}` {
 		t.Errorf("attachment %s", got)

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -74,31 +75,38 @@ type grant struct {
 // may pass one that does not. Once the oldest of those has waited for the age limit
 // nothing passes it any more, so that small tasks cannot starve it. A task that is
 // larger than the whole host holds nobody up.
+//
+// A queue of n tasks costs at most n comparisons per evaluation, and none while less
+// is left than the least that any of them wants.
 type admission struct {
 	capacity Capacity
 	age      time.Duration
 
-	mu       sync.Mutex
-	open     bool // until then tasks only queue: what runs already is not yet known
-	cpu      int64
-	memory   int64
-	tcp, udp map[uint16]int
-	gpus     map[string]int
-	held     map[string]demand
-	queue    []waiting
+	mu          sync.Mutex
+	open        bool // until then tasks only queue: what runs already is not yet known
+	cpu, memory int64
+	tcp, udp    map[uint16]int
+	gpus        map[string]int
+	held        map[string]demand
+	queued      map[string]*waiting
+	queue       []*waiting // oldest first
+	refused     []grant    // never to be served; told at the next evaluation
+	// least is no more than what each queued task wants; exact after a whole scan.
+	leastCPU, leastMemory int64
 }
 
 type waiting struct {
-	arn   string
-	want  demand
-	since time.Time
+	arn      string
+	want     demand
+	since    time.Time
+	possible bool // would fit an idle host
 }
 
 func newAdmission(c Capacity, age time.Duration) *admission {
 	a := &admission{
 		capacity: c, age: age,
 		tcp: make(map[uint16]int), udp: make(map[uint16]int), gpus: make(map[string]int),
-		held: make(map[string]demand),
+		held: make(map[string]demand), queued: make(map[string]*waiting),
 	}
 	for _, p := range c.ReservedTCP {
 		a.tcp[p]++
@@ -113,16 +121,31 @@ func newAdmission(c Capacity, age time.Duration) *admission {
 func (a *admission) enqueue(arn string, want demand, since time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, ok := a.held[arn]; ok {
+	if _, ok := a.held[arn]; ok || a.queued[arn] != nil {
 		return
 	}
-	at, _ := slices.BinarySearchFunc(a.queue, since, func(w waiting, t time.Time) int {
+	if reason := a.invalid(&want); reason != "" {
+		a.refused = append(a.refused, grant{arn: arn, reason: task.Unrunnable(arn, reason)})
+		return
+	}
+	w := &waiting{arn: arn, want: want, since: since, possible: a.possible(&want)}
+	if len(a.queue) == 0 {
+		a.leastCPU, a.leastMemory = want.cpu, want.memory
+	}
+	a.leastCPU, a.leastMemory = min(a.leastCPU, want.cpu), min(a.leastMemory, want.memory)
+	a.queued[arn] = w
+	a.queue = slices.Insert(a.queue, a.after(since), w)
+}
+
+// after is the place in the queue behind everybody who came no later than t.
+func (a *admission) after(t time.Time) int {
+	at, _ := slices.BinarySearchFunc(a.queue, t, func(w *waiting, t time.Time) int {
 		if w.since.After(t) {
 			return 1
 		}
 		return -1
 	})
-	a.queue = slices.Insert(a.queue, at, waiting{arn: arn, want: want, since: since})
+	return at
 }
 
 // force accounts for a task that runs already, whether it fits or not.
@@ -150,7 +173,15 @@ func (a *admission) release(arn string) []grant {
 		delete(a.held, arn)
 		a.account(d, -1)
 	}
-	a.queue = slices.DeleteFunc(a.queue, func(w waiting) bool { return w.arn == arn })
+	if w := a.queued[arn]; w != nil {
+		delete(a.queued, arn)
+		for i := a.after(w.since) - 1; i >= 0; i-- { // those of the same instant stand together
+			if a.queue[i] == w {
+				a.queue = slices.Delete(a.queue, i, i+1)
+				break
+			}
+		}
+	}
 	a.mu.Unlock()
 	return a.evaluate(time.Now())
 }
@@ -159,27 +190,37 @@ func (a *admission) release(arn string) []grant {
 func (a *admission) evaluate(now time.Time) (granted []grant) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.open || len(a.queue) == 0 {
+	if !a.open {
 		return nil
 	}
-	left := a.queue[:0]
-	barrier := false
-	for _, w := range a.queue {
-		reason := a.invalid(&w.want)
-		switch {
-		case reason != "":
-			granted = append(granted, grant{arn: w.arn, reason: task.Unrunnable(w.arn, reason)})
-		case !barrier && a.fits(&w.want):
+	granted, a.refused = a.refused, nil
+	kept, i := 0, 0
+	var cpu, memory int64 = math.MaxInt64, math.MaxInt64 // the least of those kept
+	for barrier := false; i < len(a.queue) && !barrier && !a.exhausted(); i++ {
+		w := a.queue[i]
+		if a.fits(&w.want) {
 			a.take(w.arn, w.want)
+			delete(a.queued, w.arn)
 			granted = append(granted, grant{arn: w.arn})
-		default:
-			left = append(left, w)
-			barrier = barrier || now.Sub(w.since) >= a.age && a.possible(&w.want)
+			continue
 		}
+		a.queue[kept] = w
+		kept++
+		cpu, memory = min(cpu, w.want.cpu), min(memory, w.want.memory)
+		barrier = w.possible && now.Sub(w.since) >= a.age
 	}
-	clear(a.queue[len(left):])
-	a.queue = left
+	if i == len(a.queue) {
+		a.leastCPU, a.leastMemory = cpu, memory
+	}
+	if kept != i {
+		a.queue = slices.Delete(a.queue, kept, i)
+	}
 	return granted
+}
+
+// exhausted reports whether less is left than anybody in the queue wants.
+func (a *admission) exhausted() bool {
+	return a.capacity.CPU-a.cpu < a.leastCPU || a.capacity.Memory-a.memory < a.leastMemory
 }
 
 func (a *admission) take(arn string, d demand) {

@@ -133,7 +133,7 @@ func TestAdmissionAccounts(t *testing.T) {
 		for _, arn := range all {
 			a.release(arn)
 		}
-		if a.cpu != 0 || a.memory != 0 || len(a.tcp)+len(a.held)+len(a.queue) != 0 {
+		if a.cpu != 0 || a.memory != 0 || len(a.tcp)+len(a.held)+len(a.queue)+len(a.queued)+len(a.refused) != 0 {
 			t.Fatalf("left over: %+v", a)
 		}
 	})
@@ -186,16 +186,60 @@ func TestRestoredTasksAreAccounted(t *testing.T) {
 	})
 }
 
+// BenchmarkAdmission1000 is 2,000 event batches: 1,000 tasks come one by one to a
+// host that takes 64 of them, and go one by one.
 func BenchmarkAdmission1000(b *testing.B) {
-	for b.Loop() {
-		a := newAdmission(Capacity{CPU: 4096, Memory: 4096}, time.Hour)
-		a.start(t0)
-		for i := range 1000 {
-			a.enqueue(fmt.Sprint(i), demand{cpu: 64, memory: 64}, t0.Add(time.Duration(i)))
-			a.evaluate(t0)
-		}
-		for i := range 1000 {
-			a.release(fmt.Sprint(i))
-		}
+	for name, want := range map[string]func(i int) demand{
+		"alike": func(int) demand { return demand{cpu: 64, memory: 64} },
+		// The least of them all is small in CPU or in memory, never in both, so that
+		// most evaluations look at the whole queue.
+		"mixed": func(i int) demand {
+			if i%2 == 0 {
+				return demand{cpu: 1, memory: int64(100 + i%7)}
+			}
+			return demand{cpu: int64(100 + i%5), memory: 1}
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			arns := make([]string, 1000)
+			for i := range arns {
+				arns[i] = arnOf(fmt.Sprint(i))
+			}
+			for b.Loop() {
+				a := newAdmission(Capacity{CPU: 4096, Memory: 4096}, time.Hour)
+				a.start(t0)
+				for i, arn := range arns {
+					a.enqueue(arn, want(i), t0.Add(time.Duration(i)))
+					a.evaluate(t0)
+				}
+				for _, arn := range arns {
+					a.release(arn)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/batch")
+		})
 	}
+}
+
+// TestAdmissionGrantsAll: as long as nobody waits too long, whoever fits is granted
+// at once, whatever shortcuts an evaluation takes.
+func TestAdmissionGrantsAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Now() // as release does
+		a := newAdmission(Capacity{CPU: 100, Memory: 100}, time.Hour)
+		a.start(now)
+		for i := range rapid.IntRange(1, 60).Draw(t, "length") {
+			if i > 0 && rapid.Bool().Draw(t, "release") {
+				a.release(fmt.Sprint(rapid.IntRange(0, i-1).Draw(t, "who")))
+			} else {
+				a.enqueue(fmt.Sprint(i), demand{cpu: rapid.Int64Range(0, 120).Draw(t, "cpu"), memory: rapid.Int64Range(0, 120).Draw(t, "memory")}, now)
+				a.evaluate(now)
+			}
+			for _, w := range a.queue {
+				if a.fits(&w.want) {
+					t.Fatalf("%+v waits although it fits: %d CPU and %d MiB are held", *w, a.cpu, a.memory)
+				}
+			}
+		}
+	})
 }

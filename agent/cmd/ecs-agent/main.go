@@ -72,6 +72,7 @@ func subcommand(args []string, stdout, stderr io.Writer) int {
 		Use: "version", Short: "Print which build this is", Args: cobra.NoArgs,
 		Run: func(*cobra.Command, []string) { fmt.Fprintln(stdout, version.Line()) },
 	})
+	root.AddCommand(newExplain())
 	err := root.Execute()
 	if told := (*configcmd.ExitError)(nil); errors.As(err, &told) {
 		return told.Code

@@ -1,0 +1,26 @@
+package engine
+
+import (
+	"time"
+
+	"ecsagent/agent/task"
+)
+
+// Acceptance is what the engine makes of a task that it does not know: the
+// normalised task, or the reason with which it is rejected.
+func Acceptance(in task.Intake, spec *task.Spec) (*task.Spec, string) {
+	accepted, reason := in.Accept(spec)
+	if reason == "" {
+		if what := unsupported(accepted); what != "" {
+			reason = task.Unrunnable(spec.ARN, what)
+		}
+	}
+	if reason != "" {
+		return nil, reason
+	}
+	return accepted, ""
+}
+
+// StopTimeout is the time between SIGTERM and SIGKILL for a container with its own
+// time-out, 0 for none; fallback is that of the settings.
+func StopTimeout(own, fallback time.Duration) time.Duration { return stopTimeout(own, fallback) }

@@ -74,7 +74,7 @@ implementation, not affiliated with Amazon.
 	root.SetErr(a.Err)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.endpoint, "endpoint", "", "`URL` of the local ECS (default $ECS_LOCAL_ENDPOINT or http://"+local.DefaultListen+")")
-	root.AddCommand(a.upCommand(), a.runCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(),
+	root.AddCommand(a.upCommand(), a.runCommand(), a.renderCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(),
 		a.downCommand(), a.instancesCommand(), a.versionCommand())
 	for _, cmd := range root.Commands() {
 		run := cmd.RunE

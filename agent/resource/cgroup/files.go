@@ -1,0 +1,156 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrBusy says that something still runs in a cgroup.
+var ErrBusy = errors.New("cgroup is in use")
+
+// A process that has just ended holds its cgroup for a moment longer.
+const (
+	removeAttempts = 6
+	removeDelay    = 10 * time.Millisecond // doubles
+)
+
+// files is the cgroup file system. Names have forward slashes.
+type files interface {
+	Read(name string) (string, error)
+	Write(name, value string) error // to a file that exists
+	Writable(name string) error     // changes nothing
+	Dirs(name string) ([]string, error)
+	Mkdir(name string) error
+	Rmdir(name string) error
+}
+
+// osFiles is the host's.
+type osFiles struct{}
+
+func (osFiles) Read(name string) (string, error) {
+	data, err := os.ReadFile(filepath.FromSlash(name))
+	return strings.TrimSpace(string(data)), err
+}
+
+func (osFiles) Write(name, value string) error {
+	f, err := os.OpenFile(filepath.FromSlash(name), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}
+
+func (osFiles) Writable(name string) error {
+	f, err := os.OpenFile(filepath.FromSlash(name), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func (osFiles) Dirs(name string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.FromSlash(name))
+	var dirs []string
+	for _, e := range entries {
+		if e.IsDir() { // not the links that name one hierarchy twice
+			dirs = append(dirs, e.Name())
+		}
+	}
+	return dirs, err
+}
+
+func (osFiles) Mkdir(name string) error { return os.Mkdir(filepath.FromSlash(name), 0o755) }
+func (osFiles) Rmdir(name string) error { return os.Remove(filepath.FromSlash(name)) }
+
+// ensure makes a cgroup unless it is there.
+func ensure(f files, dir string) error {
+	if err := f.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// populated reports whether a process is in the cgroup or below it.
+func populated(f files, dir string) (bool, error) {
+	procs, err := f.Read(path.Join(dir, "cgroup.procs"))
+	if gone(err) {
+		return false, nil
+	}
+	if err != nil || procs != "" {
+		return err == nil, err
+	}
+	children, err := f.Dirs(dir)
+	if err != nil && !gone(err) {
+		return false, err
+	}
+	for _, c := range children {
+		if yes, err := populated(f, path.Join(dir, c)); yes || err != nil {
+			return yes, err
+		}
+	}
+	return false, nil
+}
+
+// remove removes a cgroup and the empty ones that were left below it. One that is
+// not there counts as removed.
+func remove(ctx context.Context, f files, dir string) error {
+	delay := removeDelay
+	for attempt := 1; ; attempt++ {
+		err := removeOnce(f, dir)
+		if err == nil || attempt == removeAttempts {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("remove cgroup %q: %w", dir, errors.Join(ctx.Err(), err))
+		case <-time.After(delay):
+			delay *= 2
+		}
+	}
+}
+
+func removeOnce(f files, dir string) error {
+	busy, err := populated(f, dir)
+	if err != nil {
+		return fmt.Errorf("look into cgroup %q: %w", dir, err)
+	}
+	if busy {
+		// Its empty children stay: they may be those of a container that runs.
+		return fmt.Errorf("remove cgroup %q: %w", dir, ErrBusy)
+	}
+	return removeTree(f, dir)
+}
+
+func removeTree(f files, dir string) error {
+	children, err := f.Dirs(dir)
+	if gone(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list cgroup %q: %w", dir, err)
+	}
+	for _, c := range children {
+		if err := removeTree(f, path.Join(dir, c)); err != nil {
+			return err
+		}
+	}
+	if err := f.Rmdir(dir); err != nil && !gone(err) {
+		return fmt.Errorf("remove cgroup: %w", err)
+	}
+	return nil
+}
+
+// gone tells that a cgroup vanished. Reading a file of one that is being removed
+// gives ENODEV.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV)
+}

@@ -1,0 +1,132 @@
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// tree is the part of the cgroup file system that holds the tasks.
+type tree struct {
+	files  files
+	root   string // mount point
+	layout Layout
+	needs  []string // controllers without which limits do not work
+}
+
+// hierarchy is a mount of cgroup v1, with the controllers bound to it.
+type hierarchy struct {
+	dir         string
+	controllers []string // or one word that is no controller, such as systemd
+}
+
+// hierarchies finds the mounts below the root of cgroup v1. systemd's own and the
+// v2 tree of a hybrid set-up are among them: Docker makes its cgroups there too.
+func hierarchies(f files, root string) ([]hierarchy, error) {
+	names, err := f.Dirs(root)
+	if err != nil {
+		return nil, err
+	}
+	var out []hierarchy
+	for _, name := range names {
+		dir := path.Join(root, name)
+		if _, err := f.Read(path.Join(dir, "cgroup.procs")); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		out = append(out, hierarchy{dir, strings.Split(name, ",")})
+	}
+	return out, nil
+}
+
+// mounts are the directories below which the tree stands: one with cgroup v2.
+func (t tree) mounts() ([]hierarchy, error) {
+	if t.layout.Version == 2 {
+		return []hierarchy{{t.root, t.needs}}, nil
+	}
+	hs, err := hierarchies(t.files, t.root)
+	if err != nil {
+		return nil, fmt.Errorf("find the cgroup hierarchies: %w", err)
+	}
+	return hs, nil
+}
+
+// needed reports whether limits need the hierarchy.
+func (t tree) needed(h hierarchy) bool {
+	return slices.ContainsFunc(h.controllers, func(c string) bool { return slices.Contains(t.needs, c) })
+}
+
+// with finds the hierarchy of each controller that is needed.
+func (t tree) with(hs []hierarchy) (map[string]string, error) {
+	dirs := make(map[string]string, len(t.needs))
+	for _, h := range hs {
+		for _, c := range h.controllers {
+			dirs[c] = h.dir
+		}
+	}
+	for _, c := range t.needs {
+		if dirs[c] == "" {
+			return nil, fmt.Errorf("no %s controller below %q", c, t.root)
+		}
+	}
+	return dirs, nil
+}
+
+// dirs lists what is below the tasks' parent in any hierarchy.
+func (t tree) dirs() ([]string, error) {
+	hs, err := t.mounts()
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, h := range hs {
+		names, err := t.files.Dirs(path.Join(h.dir, t.layout.root()))
+		if err != nil && !gone(err) {
+			return nil, err
+		}
+		all = append(all, names...)
+	}
+	return all, nil
+}
+
+// removeDirs removes a task's cgroup in every hierarchy.
+func (t tree) removeDirs(ctx context.Context, id string) error {
+	hs, err := t.mounts()
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, h := range hs {
+		failed = append(failed, remove(ctx, t.files, path.Join(h.dir, t.layout.dir(id))))
+	}
+	return errors.Join(failed...)
+}
+
+// inUse reports whether a process runs in the task's cgroup in any hierarchy.
+func (t tree) inUse(id string) (bool, error) {
+	hs, err := t.mounts()
+	if err != nil {
+		return false, err
+	}
+	for _, h := range hs {
+		if yes, err := populated(t.files, path.Join(h.dir, t.layout.dir(id))); yes || err != nil {
+			return yes, err
+		}
+	}
+	return false, nil
+}
+
+// taskIDs picks the tasks' ids out of names, sorted and each once.
+func (l Layout) taskIDs(names []string) []string {
+	var ids []string
+	for _, name := range names {
+		if id, ours := l.taskID(name); ours {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}

@@ -38,6 +38,7 @@ func (d *demo) prepareDefinition(ctx context.Context) (map[string]any, error) {
 		server.Kill()
 		return nil
 	})
+	refs := map[string]string{} // by name in the file
 	containers, _ := definition["containerDefinitions"].([]any)
 	for _, c := range containers {
 		container, _ := c.(map[string]any)
@@ -45,11 +46,12 @@ func (d *demo) prepareDefinition(ctx context.Context) (map[string]any, error) {
 		if !strings.HasPrefix(name, "example/") {
 			continue
 		}
-		ref, err := d.push(ctx, server, name)
-		if err != nil {
-			return nil, err
+		if refs[name] == "" {
+			if refs[name], err = d.push(ctx, server, name); err != nil {
+				return nil, err
+			}
 		}
-		container["image"] = ref
+		container["image"] = refs[name]
 	}
 	return definition, nil
 }

@@ -11,8 +11,8 @@ import (
 	"ecsagent/agent/task"
 )
 
-// actor owns one task. Everything in it but box, snap and saver belongs to its
-// goroutine.
+// actor owns one task. Everything in it but box, snap, story and saver belongs to
+// its goroutine.
 type actor struct {
 	e    *Engine
 	spec *task.Spec
@@ -20,7 +20,9 @@ type actor struct {
 
 	box  *mailbox
 	snap atomic.Pointer[task.Snapshot]
-	sav  saver
+	// story is told after each batch of messages, so it may lag behind snap a moment.
+	story atomic.Pointer[story]
+	sav   saver
 
 	st       task.State
 	sent     task.Status // what ECS has accepted
@@ -31,8 +33,9 @@ type actor struct {
 	released bool // host resources were given back
 
 	containers  []containerWork
-	outstanding int // workers that will answer
-	lastWaits   []task.Wait
+	outstanding int  // workers that will answer
+	unsaved     bool // the disk refuses the state
+	chron       chronicle
 
 	cleanup cleanupState
 }
@@ -48,6 +51,7 @@ type containerWork struct {
 	imageEnv []string
 	hasImage bool
 	ports    bool // its host ports are held
+	stops    int  // attempts to stop it that failed, of the step under way
 }
 
 // message is what an actor hears. Its handle runs on the actor's goroutine.
@@ -73,7 +77,9 @@ func newActor(e *Engine, rec *task.Record) *actor {
 		containers: make([]containerWork, len(rec.Spec.Containers)),
 	}
 	a.sav = saver{e: e, arn: rec.Spec.ARN}
+	a.chron.begin(rec)
 	a.publish()
+	a.tell()
 	return a
 }
 
@@ -95,7 +101,10 @@ func (a *actor) run(ctx context.Context) {
 			} else {
 				timer.Stop()
 			}
+		} else {
+			a.chron.wait([]task.Wait{{Container: -1, For: task.WaitLook}}, time.Now())
 		}
+		a.tell()
 		select {
 		case <-ctx.Done():
 			return
@@ -126,9 +135,11 @@ func (a *actor) proceed(ctx context.Context) time.Time {
 		a.launch(ctx, s)
 	}
 	if len(moves.Steps) > 0 || significant(&before.State, &a.st) {
-		a.changed(before)
+		a.changed(before, now)
 	}
-	a.logWaits(moves.Waits)
+	if a.chron.wait(a.waits(moves.Waits), now) {
+		a.logWaits(moves.Waits)
+	}
 	wake := moves.Wake
 	for _, w := range moves.Waits {
 		if w.For == task.WaitCredentials {
@@ -157,15 +168,16 @@ func (a *actor) rules() task.Rules {
 func (a *actor) apply(event task.Event, now time.Time) {
 	before := a.snap.Load()
 	task.Apply(a.spec, &a.st, event, now, a.rules())
-	a.changed(before)
+	a.changed(before, now)
 }
 
 func (a *actor) publish() { a.snap.Store(a.st.Snapshot(a.spec)) }
 
 // changed publishes the state and has it saved when something changed that must not
 // be lost or that ECS should hear of. The rest is saved along with that.
-func (a *actor) changed(before *task.Snapshot) {
+func (a *actor) changed(before *task.Snapshot, now time.Time) {
 	a.publish()
+	a.record(&before.State, now)
 	a.dirty = true
 	if a.st.Known == task.Stopped && before.State.Known != task.Stopped {
 		a.release()
@@ -191,7 +203,7 @@ func (a *actor) save(answer func(error)) {
 // stopped (docs/spec/02 section 11.1, C9).
 func (a *actor) release() {
 	if !a.released {
-		a.released = true
+		a.released, a.chron.told = true, false
 		a.e.grant(a.e.admission.release(a.spec.ARN))
 	}
 }
@@ -257,10 +269,18 @@ func (m admittedMessage) handle(a *actor) {
 		a.apply(task.Fail{Reason: m.reason}, time.Now())
 		return
 	}
-	a.admitted = true
+	if !a.admitted {
+		a.admitted = true
+		a.note(-1, task.EventAdmitted, "")
+	}
 }
 
-func (m sentMessage) handle(a *actor) { a.sent = max(a.sent, m.sent.Task) }
+func (m sentMessage) handle(a *actor) {
+	if m.sent.Task > a.sent {
+		a.sent = m.sent.Task
+		a.note(-1, task.EventReported, a.sent.String())
+	}
+}
 
 func (wakeMessage) handle(*actor) {}
 
@@ -313,16 +333,11 @@ func (a *actor) logChange(before *task.State) {
 	}
 }
 
-// logWaits tells once why containers do not move.
+// logWaits tells why containers do not move.
 func (a *actor) logWaits(waits []task.Wait) {
-	same := len(waits) == len(a.lastWaits)
-	for i := 0; same && i < len(waits); i++ {
-		same = waits[i] == a.lastWaits[i]
-	}
-	if same {
+	if !a.log.Core().Enabled(zap.DebugLevel) {
 		return
 	}
-	a.lastWaits = waits
 	for _, w := range waits {
 		fields := []zap.Field{zap.String("reason", w.Text(a.spec))}
 		if w.Container >= 0 {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ecsagent/agent/task"
@@ -83,8 +84,8 @@ type admission struct {
 	age      time.Duration
 
 	mu          sync.Mutex
-	open        bool // until then tasks only queue: what runs already is not yet known
-	cpu, memory int64
+	open        bool         // until then tasks only queue: what runs already is not yet known
+	cpu, memory atomic.Int64 // taken; written under mu
 	tcp, udp    map[uint16]int
 	gpus        map[string]int
 	held        map[string]demand
@@ -218,9 +219,15 @@ func (a *admission) evaluate(now time.Time) (granted []grant) {
 	return granted
 }
 
+// left is what is free of the host. It takes no lock.
+func (a *admission) left() (cpu, memory int64) {
+	return a.capacity.CPU - a.cpu.Load(), a.capacity.Memory - a.memory.Load()
+}
+
 // exhausted reports whether less is left than anybody in the queue wants.
 func (a *admission) exhausted() bool {
-	return a.capacity.CPU-a.cpu < a.leastCPU || a.capacity.Memory-a.memory < a.leastMemory
+	cpu, memory := a.left()
+	return cpu < a.leastCPU || memory < a.leastMemory
 }
 
 func (a *admission) take(arn string, d demand) {
@@ -229,8 +236,8 @@ func (a *admission) take(arn string, d demand) {
 }
 
 func (a *admission) account(d demand, sign int) {
-	a.cpu += int64(sign) * d.cpu
-	a.memory += int64(sign) * d.memory
+	a.cpu.Add(int64(sign) * d.cpu)
+	a.memory.Add(int64(sign) * d.memory)
 	addAll(a.tcp, d.tcp, sign)
 	addAll(a.udp, d.udp, sign)
 	addAll(a.gpus, d.gpus, sign)
@@ -246,8 +253,8 @@ func addAll[K comparable](counts map[K]int, keys []K, sign int) {
 
 // fits reports whether what is left is enough.
 func (a *admission) fits(d *demand) bool {
-	return a.cpu+d.cpu <= a.capacity.CPU && a.memory+d.memory <= a.capacity.Memory &&
-		free(a.tcp, d.tcp) && free(a.udp, d.udp) && free(a.gpus, d.gpus)
+	cpu, memory := a.left()
+	return d.cpu <= cpu && d.memory <= memory && free(a.tcp, d.tcp) && free(a.udp, d.udp) && free(a.gpus, d.gpus)
 }
 
 func free[K comparable](used map[K]int, keys []K) bool {

@@ -121,8 +121,8 @@ func TestAdmissionAccounts(t *testing.T) {
 			if g := a.evaluate(now); slices.ContainsFunc(g, func(g grant) bool { return g.arn == arn }) {
 				a.enqueue(arn, d, now) // a repeated payload
 			}
-			if a.cpu > 100 || a.memory > 100 {
-				t.Fatalf("%d CPU and %d MiB are held", a.cpu, a.memory)
+			if a.cpu.Load() > 100 || a.memory.Load() > 100 {
+				t.Fatalf("%d CPU and %d MiB are held", a.cpu.Load(), a.memory.Load())
 			}
 			for p, n := range a.tcp {
 				if n > 1 {
@@ -133,7 +133,7 @@ func TestAdmissionAccounts(t *testing.T) {
 		for _, arn := range all {
 			a.release(arn)
 		}
-		if a.cpu != 0 || a.memory != 0 || len(a.tcp)+len(a.held)+len(a.queue)+len(a.queued)+len(a.refused) != 0 {
+		if a.cpu.Load() != 0 || a.memory.Load() != 0 || len(a.tcp)+len(a.held)+len(a.queue)+len(a.queued)+len(a.refused) != 0 {
 			t.Fatalf("left over: %+v", a)
 		}
 	})
@@ -237,7 +237,7 @@ func TestAdmissionGrantsAll(t *testing.T) {
 			}
 			for _, w := range a.queue {
 				if a.fits(&w.want) {
-					t.Fatalf("%+v waits although it fits: %d CPU and %d MiB are held", *w, a.cpu, a.memory)
+					t.Fatalf("%+v waits although it fits: %d CPU and %d MiB are held", *w, a.cpu.Load(), a.memory.Load())
 				}
 			}
 		}

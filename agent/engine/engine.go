@@ -64,11 +64,13 @@ func New(opt Options) (*Engine, error) {
 		rec.State = task.RestoreState(rec.Spec, rec.State, time.Now())
 		a := newActor(e, &rec)
 		a.restored = true
+		a.note(-1, task.EventRestored, "the agent was started again")
 		if a.st.Known != task.Stopped {
 			a.choose()
 			a.restorePorts()
 			a.publish()
 		}
+		a.tell()
 		e.tasks.Store(a.spec.ARN, a)
 	}
 	return e, nil

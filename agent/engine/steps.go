@@ -19,6 +19,7 @@ import (
 // actor's state stays the actor's.
 type stepWork struct {
 	e    *Engine
+	box  *mailbox // of the task
 	snap *task.Snapshot
 	step task.Step
 
@@ -40,7 +41,7 @@ type stepMessage struct{ answer }
 // launch hands a step to a worker. Its answer comes through the mailbox, unless the
 // engine ends meanwhile: then nothing is known and nothing is said.
 func (a *actor) launch(ctx context.Context, s task.Step) {
-	w := &stepWork{e: a.e, snap: a.st.Snapshot(a.spec), step: s}
+	w := &stepWork{e: a.e, box: a.box, snap: a.st.Snapshot(a.spec), step: s}
 	stepCtx, cancel := context.WithCancel(ctx)
 	if s.Kind != task.StepVolume {
 		cw := &a.containers[s.Container]
@@ -64,6 +65,7 @@ func (m stepMessage) handle(a *actor) {
 	s, now := m.done.Step, time.Now()
 	if s.Kind != task.StepVolume {
 		cw := &a.containers[s.Container]
+		cw.stops = 0
 		if m.hasImage {
 			cw.imageEnv, cw.hasImage = m.imageEnv, true
 		}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -40,6 +41,7 @@ func (w *stepWork) stop(ctx context.Context, r *answer) {
 		}
 		w.e.log.Warn("container not stopped", zap.String("task", w.snap.ARN), zap.String("container", w.container().Name),
 			zap.Int("attempt", attempt), zap.Error(err))
+		w.box.put(stopFailedMessage{container: w.step.Container, attempt: attempt, err: err})
 		if attempt == stopAttempts || !sleep(ctx, wait+time.Duration(float64(wait)*stopJitter*w.e.opt.Random())) {
 			break
 		}
@@ -49,6 +51,17 @@ func (w *stepWork) stop(ctx context.Context, r *answer) {
 	pingCtx, cancel := context.WithTimeout(ctx, pingLimit)
 	defer cancel()
 	r.done.Unreachable = w.e.opt.Runtime.Ping(pingCtx) != nil
+}
+
+// stopFailedMessage tells of an attempt that failed while the step goes on.
+type stopFailedMessage struct {
+	container, attempt int
+	err                error
+}
+
+func (m stopFailedMessage) handle(a *actor) {
+	a.containers[m.container].stops = m.attempt
+	a.note(m.container, task.EventStopFailed, fmt.Sprintf("%s attempt: %s", task.Ordinal(m.attempt), m.err))
 }
 
 // stopOnce is nil once the container is known not to run.

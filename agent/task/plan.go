@@ -1,9 +1,6 @@
 package task
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // Moves are what may be done for a task now.
 type Moves struct {
@@ -16,45 +13,6 @@ type Moves struct {
 	Wake time.Time
 	// Waits tells why containers do not move.
 	Waits []Wait
-}
-
-// WaitFor is what a container waits for.
-type WaitFor uint8
-
-// What a container, or the whole task, may wait for.
-const (
-	WaitResources   WaitFor = iota + 1 // the task: host resources
-	WaitDependency                     // a condition on another container
-	WaitShutdown                       // another container that must stop first
-	WaitVolume                         // a volume
-	WaitCredentials                    // the execution role's credentials
-	WaitRuntime                        // Docker to answer
-)
-
-// Wait tells why a container does not move.
-type Wait struct {
-	Container int // -1 for the whole task
-	For       WaitFor
-	On        int // the other container, or the volume
-	Condition Condition
-}
-
-// Text renders the wait for a log or a person.
-func (w Wait) Text(spec *Spec) string {
-	switch w.For {
-	case WaitResources:
-		return "waiting for host resources"
-	case WaitDependency:
-		return fmt.Sprintf("waiting for container %s: %s", spec.Containers[w.On].Name, w.Condition)
-	case WaitShutdown:
-		return fmt.Sprintf("dependency graph: target %s needs other containers stopped before it can stop: [%s]",
-			spec.Containers[w.Container].Name, spec.Containers[w.On].Name)
-	case WaitVolume:
-		return "waiting for volume " + spec.Volumes[w.On].Name
-	case WaitCredentials:
-		return "waiting for execution role credentials"
-	}
-	return "waiting for Docker to answer"
 }
 
 // Plan decides what may be done next for a task (docs/spec/02 sections 2.2 to 2.4
@@ -153,7 +111,7 @@ func (p *planner) stop(i int) {
 		p.busy = true
 	case c.RetryAt.After(p.now):
 		p.wake(c.RetryAt)
-		p.wait(Wait{Container: i, For: WaitRuntime})
+		p.wait(Wait{Container: i, For: WaitRuntime, Attempt: c.Retries + 1})
 	default:
 		p.step(Step{Kind: StepStop, Container: i})
 	}

@@ -15,24 +15,29 @@ import (
 	"ecsagent/tests/registry"
 )
 
-// prepareDefinition reads the task definition, builds the example images that it
-// names, serves them from a registry on loopback and lets the definition point there.
-func (d *demo) prepareDefinition(ctx context.Context) (map[string]any, error) {
-	text, err := os.ReadFile(d.definition)
+// readDefinition reads a task definition as people keep it, with comments.
+func readDefinition(file string) (map[string]any, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the task definition: %w", err)
 	}
 	plain, err := hujson.Standardize(text)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", d.definition, err)
+		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
 	var definition map[string]any
 	if err := json.Unmarshal(plain, &definition); err != nil {
-		return nil, fmt.Errorf("read %s: %w", d.definition, err)
+		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
+	return definition, nil
+}
+
+// serveImages builds the example images that a definition names, serves them from a
+// registry on loopback and lets the definition point there.
+func (d *demo) serveImages(ctx context.Context, definition map[string]any) error {
 	server, err := registry.Start()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.undo = append(d.undo, func(context.Context) error {
 		server.Kill()
@@ -48,12 +53,12 @@ func (d *demo) prepareDefinition(ctx context.Context) (map[string]any, error) {
 		}
 		if refs[name] == "" {
 			if refs[name], err = d.push(ctx, server, name); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		container["image"] = refs[name]
 	}
-	return definition, nil
+	return nil
 }
 
 func (d *demo) push(ctx context.Context, server *registry.Server, name string) (string, error) {

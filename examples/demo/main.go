@@ -57,6 +57,10 @@ type demo struct {
 }
 
 func run(ctx context.Context, s settings) (err error) {
+	definition, err := readDefinition(s.definition)
+	if err != nil {
+		return err
+	}
 	d := &demo{settings: s, begin: time.Now()}
 	defer func() { err = errors.Join(err, d.close()) }()
 	for _, step := range []func(context.Context) error{d.makeFolder, d.startEngine, d.startPrograms} {
@@ -64,8 +68,7 @@ func run(ctx context.Context, s settings) (err error) {
 			return d.explain(err)
 		}
 	}
-	definition, err := d.prepareDefinition(ctx)
-	if err != nil {
+	if err := d.serveImages(ctx, definition); err != nil {
 		return err
 	}
 	task, err := d.runTask(ctx, definition)

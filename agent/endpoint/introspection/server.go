@@ -26,11 +26,14 @@ const (
 	maxHeaderSize  = 16 << 10
 )
 
-// Tasks is the engine as this package needs it. Both methods return snapshots and
-// never wait.
+// Tasks is the engine as this package needs it. The methods never wait.
 type Tasks interface {
 	Snapshots() []*task.Snapshot
 	Snapshot(arn string) *task.Snapshot
+	// Timeline is nil when the task is not known.
+	Timeline(arn string) *task.Timeline
+	// Timelines tell of every task what it waits for; they have no entries.
+	Timelines() []*task.Timeline
 }
 
 // Options says what to serve.
@@ -46,7 +49,8 @@ type Options struct {
 	Log       *zap.Logger
 }
 
-// Handler returns the routes of docs/spec/04 section 1.1.
+// Handler returns the routes of docs/spec/04 section 1.1, and those of what tasks
+// wait for, which the listing does not name: it is the official agent's.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/metadata", o.metadata)
@@ -65,7 +69,14 @@ func Handler(o Options) http.Handler {
 		commands = append(commands, "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/profile", "/debug/pprof/symbol", "/debug/pprof/trace")
 	}
 	listing := []byte(`{"AvailableCommands":["` + strings.Join(commands, `","`) + `"]}`)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(listing) })
+	mux.HandleFunc(waitsPath, o.waits)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if name := timelineOf(r.URL.Path); name != "" {
+			o.timeline(w, name)
+			return
+		}
+		_, _ = w.Write(listing)
+	})
 	return mux
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,26 @@ func (t tasks) Snapshot(arn string) *task.Snapshot {
 	return nil
 }
 
+func (t tasks) Timeline(arn string) *task.Timeline {
+	for _, line := range t.Timelines() {
+		if line.ARN == arn {
+			line.Entries = []task.Entry{{At: line.Since, Container: "nginx", Event: "status", Detail: "NONE -> PULLED"}}
+			return line
+		}
+	}
+	return nil
+}
+
+func (t tasks) Timelines() (all []*task.Timeline) {
+	since := time.Date(2024, 5, 1, 12, 0, 0, 0, time.FixedZone("x", 3600))
+	for _, s := range t {
+		all = append(all, &task.Timeline{Snapshot: s, Since: since, Waits: []task.Waiting{
+			{Container: "nginx", For: "dependency", Detail: "health of db", Since: since},
+		}})
+	}
+	return all
+}
+
 func snapshot(arn string, ids ...string) *task.Snapshot {
 	spec := &task.Spec{ARN: arn, Family: "web", Version: "17"}
 	state := task.State{Desired: task.Running, Known: task.Running}
@@ -46,6 +67,39 @@ func options(t *testing.T, list ...*task.Snapshot) Options {
 	return Options{
 		Cluster: func() string { return "prod" }, InstanceARN: func() string { return "arn:ci" },
 		Version: "Amazon ECS Agent - v1.0.0 (abcdef01)", License: "free", Tasks: tasks(list), Log: zaptest.NewLogger(t),
+	}
+}
+
+func TestTimeline(t *testing.T) {
+	arn := "arn:aws:ecs:eu-west-1:111122223333:task/demo/0123"
+	plain := snapshot("arn:1", "a")
+	o := options(t, snapshot(arn, "a"), plain)
+	shown := func(arn string) string {
+		return `"Arn":"` + arn + `","Family":"web","Version":"17","KnownStatus":"RUNNING","DesiredStatus":"RUNNING",` +
+			`"Since":"2024-05-01T11:00:00Z","Waits":[{"Container":"nginx","For":"dependency","Detail":"health of db","Since":"2024-05-01T11:00:00Z"}]`
+	}
+	line := `{` + shown(arn) + `,"Timeline":[{"At":"2024-05-01T11:00:00Z","Container":"nginx","Event":"status","Detail":"NONE -\u003e PULLED"}]}`
+	listing := `{"AvailableCommands":["/v1/metadata","/v1/tasks","/license"]}`
+	for _, c := range []struct {
+		path   string
+		status int
+		body   string
+	}{
+		{"/v1/tasks/" + arn + "/timeline", 200, line},
+		{"/v1/tasks/" + url.PathEscape(arn) + "/timeline", 200, line},
+		{"/v1/tasks/0123/timeline", 200, line},
+		{"/v1/tasks/012/timeline", 404, `{"Error":"no such task: 012"}`},
+		{"/v1/tasks/" + arn + "4/timeline", 404, `{"Error":"no such task: ` + arn + `4"}`},
+		{"/v1/tasks/waits", 200, `{"Tasks":[{` + shown(arn) + `},{` + shown("arn:1") + `}]}`},
+		{"/v1/tasks/timeline", 200, listing},
+		{"/v1/tasks/", 200, listing},
+		{"/v1/tasks/" + arn, 200, listing},
+	} {
+		w := httptest.NewRecorder()
+		Handler(o).ServeHTTP(w, httptest.NewRequest("GET", c.path, nil))
+		if w.Code != c.status || w.Body.String() != c.body {
+			t.Errorf("%s: %d %s\nwant %d %s", c.path, w.Code, w.Body, c.status, c.body)
+		}
 	}
 }
 

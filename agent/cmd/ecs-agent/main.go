@@ -73,6 +73,7 @@ func subcommand(args []string, stdout, stderr io.Writer) int {
 		Run: func(*cobra.Command, []string) { fmt.Fprintln(stdout, version.Line()) },
 	})
 	root.AddCommand(newExplain())
+	root.AddCommand(newTasks(config.System, time.Now))
 	err := root.Execute()
 	if told := (*configcmd.ExitError)(nil); errors.As(err, &told) {
 		return told.Code

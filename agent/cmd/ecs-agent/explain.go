@@ -177,4 +177,3 @@ func explainEnv(cfg *config.Config, host platform.Host, containers string) docke
 		Inferentia: cfg.InferentiaSupport,
 	}
 }
-

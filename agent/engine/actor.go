@@ -76,7 +76,7 @@ func newActor(e *Engine, rec *task.Record) *actor {
 		box:        newMailbox(),
 		containers: make([]containerWork, len(rec.Spec.Containers)),
 	}
-	a.sav = saver{e: e, arn: rec.Spec.ARN}
+	a.sav = saver{e: e, arn: rec.Spec.ARN, box: a.box}
 	a.chron.begin(rec)
 	a.publish()
 	a.tell()

@@ -99,7 +99,7 @@ func (m cleanedMessage) handle(a *actor) {
 		return
 	}
 	a.log.Info("task cleaned up")
-	a.sav.add(saveItem{remove: true, answer: func(error) { a.box.put(deletedMessage{}) }})
+	a.sav.add(saveItem{remove: true, patient: true, answer: func(error) { a.box.put(deletedMessage{}) }})
 }
 
 func (deletedMessage) handle(a *actor) { a.cleanup.done = true }

@@ -25,8 +25,9 @@ type Engine struct {
 
 	tasks     sync.Map // ARN -> *actor
 	admission *admission
-	launches  chan struct{} // one token per create or start under way
+	launches  *lanes // creates and starts under way
 	seq       atomic.Int64
+	refusing  atomic.Int32 // tasks whose state the disk refuses
 
 	delivering chan struct{} // held by the Deliver or Advance under way
 	started    chan struct{} // closed when Run has begun
@@ -48,7 +49,7 @@ func New(opt Options) (*Engine, error) {
 		opt: opt, log: opt.Log,
 		rules:      task.Rules{Pull: opt.Pull, PullUpfront: opt.PullUpfront},
 		admission:  newAdmission(opt.Capacity, opt.AdmissionAge),
-		launches:   make(chan struct{}, opt.Launches),
+		launches:   newLanes(opt.Launches),
 		delivering: make(chan struct{}, 1),
 		started:    make(chan struct{}),
 		ready:      make(chan struct{}),

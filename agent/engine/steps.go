@@ -214,10 +214,10 @@ func (w *stepWork) createNow(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := w.e.acquire(ctx); err != nil {
+	if err := w.e.launches.acquire(ctx, laneCreate); err != nil {
 		return "", err
 	}
-	defer w.e.releaseLaunch()
+	defer w.e.launches.release()
 	return w.e.opt.Runtime.Create(ctx, request)
 }
 
@@ -244,10 +244,10 @@ func (w *stepWork) start(ctx context.Context, r *answer) {
 }
 
 func (w *stepWork) startNow(ctx context.Context, id string) error {
-	if err := w.e.acquire(ctx); err != nil {
+	if err := w.e.launches.acquire(ctx, laneStart); err != nil {
 		return err
 	}
-	defer w.e.releaseLaunch()
+	defer w.e.launches.release()
 	return w.e.opt.Runtime.Start(ctx, id)
 }
 
@@ -257,18 +257,6 @@ func mayRun(err error, shown *task.Error) bool {
 	return errors.Is(err, runtime.ErrTimeout) || errors.Is(err, runtime.ErrUnavailable) ||
 		shown.Name == "DockerTimeoutError" || strings.HasSuffix(shown.Message, "EOF")
 }
-
-// acquire waits for a place among the creates and starts that run at once.
-func (e *Engine) acquire(ctx context.Context) error {
-	select {
-	case e.launches <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (e *Engine) releaseLaunch() { <-e.launches }
 
 // reason is what ECS shows of an error: the one it carries, or its text under a
 // name.

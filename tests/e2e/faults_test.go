@@ -112,7 +112,8 @@ func TestSubmissionsAreRetriedInOrder(t *testing.T) {
 
 func TestRestartFromOutsideIsUndone(t *testing.T) {
 	e := start(t)
-	task := e.running(definition(sleeper("app")))
+	// The second stop may come before the restarted shell heeds SIGTERM.
+	task := e.running(definition(sleeper("app", M{"stopTimeout": 2})))
 	id := task.Container("app").RuntimeID
 	if err := shared.docker.ContainerRestart(e.ctx, id, container.StopOptions{}); err != nil {
 		t.Fatal(err)

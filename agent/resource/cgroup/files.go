@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,17 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // ErrBusy says that something still runs in a cgroup.
 var ErrBusy = errors.New("cgroup is in use")
-
-// A process that has just ended holds its cgroup for a moment longer.
-const (
-	removeAttempts = 6
-	removeDelay    = 10 * time.Millisecond // doubles
-)
 
 // files is the cgroup file system. Names have forward slashes.
 type files interface {
@@ -100,36 +92,8 @@ func populated(f files, dir string) (bool, error) {
 	return false, nil
 }
 
-// remove removes a cgroup and the empty ones that were left below it. One that is
-// not there counts as removed.
-func remove(ctx context.Context, f files, dir string) error {
-	delay := removeDelay
-	for attempt := 1; ; attempt++ {
-		err := removeOnce(f, dir)
-		if err == nil || attempt == removeAttempts {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("remove cgroup %q: %w", dir, errors.Join(ctx.Err(), err))
-		case <-time.After(delay):
-			delay *= 2
-		}
-	}
-}
-
-func removeOnce(f files, dir string) error {
-	busy, err := populated(f, dir)
-	if err != nil {
-		return fmt.Errorf("look into cgroup %q: %w", dir, err)
-	}
-	if busy {
-		// Its empty children stay: they may be those of a container that runs.
-		return fmt.Errorf("remove cgroup %q: %w", dir, ErrBusy)
-	}
-	return removeTree(f, dir)
-}
-
+// removeTree removes a cgroup and the empty ones below it. One that is not there
+// counts as removed.
 func removeTree(f files, dir string) error {
 	children, err := f.Dirs(dir)
 	if gone(err) {

@@ -88,12 +88,8 @@ const maxQuota = maxCPU * 1_000_000 // µs
 
 func (d sliced) remove(ctx context.Context, id string) error {
 	// To stop a slice is to stop all that runs in it.
-	busy, err := d.inUse(id)
-	if err != nil {
-		return fmt.Errorf("look into slice %q: %w", sliceName(id), err)
-	}
-	if busy {
-		return fmt.Errorf("stop slice %q: %w", sliceName(id), ErrBusy)
+	if err := d.unused(id); err != nil {
+		return err
 	}
 	if err := d.slices.StopSlice(ctx, sliceName(id)); err != nil {
 		return fmt.Errorf("stop slice %q: %w", sliceName(id), err)

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // tree is the part of the cgroup file system that holds the tasks.
@@ -92,31 +93,63 @@ func (t tree) dirs() ([]string, error) {
 	return all, nil
 }
 
-// removeDirs removes a task's cgroup in every hierarchy.
+// A process that has just ended holds its cgroup for a moment longer.
+const (
+	removeAttempts = 6
+	removeDelay    = 10 * time.Millisecond // doubles
+)
+
+// removeDirs removes a task's cgroup in every hierarchy, or in none while a process
+// runs in one of them.
 func (t tree) removeDirs(ctx context.Context, id string) error {
+	delay := removeDelay
+	for attempt := 1; ; attempt++ {
+		err := t.removeOnce(id)
+		if err == nil || attempt == removeAttempts {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(delay):
+			delay *= 2
+		}
+	}
+}
+
+func (t tree) removeOnce(id string) error {
+	// Even empty children stay while something runs: they may be a container's own.
+	if err := t.unused(id); err != nil {
+		return err
+	}
 	hs, err := t.mounts()
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, h := range hs {
-		failed = append(failed, remove(ctx, t.files, path.Join(h.dir, t.layout.dir(id))))
+		failed = append(failed, removeTree(t.files, path.Join(h.dir, t.layout.dir(id))))
 	}
 	return errors.Join(failed...)
 }
 
-// inUse reports whether a process runs in the task's cgroup in any hierarchy.
-func (t tree) inUse(id string) (bool, error) {
+// unused fails with ErrBusy when a process runs in the task's cgroup.
+func (t tree) unused(id string) error {
 	hs, err := t.mounts()
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, h := range hs {
-		if yes, err := populated(t.files, path.Join(h.dir, t.layout.dir(id))); yes || err != nil {
-			return yes, err
+		dir := path.Join(h.dir, t.layout.dir(id))
+		busy, err := populated(t.files, dir)
+		if err != nil {
+			return fmt.Errorf("look into cgroup %q: %w", dir, err)
+		}
+		if busy {
+			return fmt.Errorf("remove cgroup %q: %w", dir, ErrBusy)
 		}
 	}
-	return false, nil
+	return nil
 }
 
 // taskIDs picks the tasks' ids out of names, sorted and each once.

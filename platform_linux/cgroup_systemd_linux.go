@@ -54,8 +54,8 @@ func (s Slices) StartSlice(ctx context.Context, name, description string, proper
 	})
 }
 
-// adjust sets the properties that differ, until the next boot. systemd keeps what is
-// set in files that outlive the slice, so nothing is set without need.
+// adjust sets the properties that differ, until the next boot. systemd writes down
+// each that is set, so nothing is set without need.
 func adjust(ctx context.Context, conn *dbus.Conn, name string, properties map[string]any) error {
 	has, err := conn.GetUnitTypePropertiesContext(ctx, name, "Slice")
 	if err != nil {

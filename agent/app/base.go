@@ -42,7 +42,7 @@ func newBase(ctx context.Context, o Options) (*base, error) {
 	b := &base{options: o}
 	o.Sources = WithMetadata(o.Sources)
 	var hostErr error
-	b.host, hostErr = gatherHost(ctx)
+	b.host, hostErr = GatherHost(ctx)
 	o.Sources.IPv6Only = func() bool { return b.host.IP.IPv6Only("") }
 	cfg, findings, err := config.Load(ctx, o.Sources)
 	if err != nil {

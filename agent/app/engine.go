@@ -5,11 +5,13 @@ import (
 	"os"
 
 	"ecsagent/agent/awsenv"
+	"ecsagent/agent/config"
 	"ecsagent/agent/credentials"
 	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/ecsapi"
 	"ecsagent/agent/engine"
 	"ecsagent/agent/hostport"
+	"ecsagent/agent/platform"
 	"ecsagent/agent/report"
 	"ecsagent/agent/task"
 )
@@ -45,16 +47,25 @@ func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter
 	}, nil
 }
 
+// Mapping is what the mapping of containers to Docker takes from the settings and the
+// host; os is the containers' operating system.
+func Mapping(cfg *config.Config, host platform.Host, os, cluster string) dockerspec.Env {
+	return dockerspec.Env{
+		OS: os, CPUs: host.CPUs, Cluster: cluster, Region: cfg.Region,
+		TaskMemory:   cfg.PropagateTaskMemoryLimit && host.CgroupVersion == 2,
+		CPUUnbounded: cfg.CPUUnboundedWindowsWorkaround, MemoryUnbounded: cfg.MemoryUnboundedWindowsWorkaround,
+		DisablePrivileged: cfg.PrivilegedDisabled,
+		LogsEndpoint:      logsEndpoint,
+		IPv6Only:          host.IP.IPv6Only(cfg.InstanceIPFamily),
+		GPU:               dockerspec.GPU{Enabled: cfg.GPUSupport, Runtime: cfg.NvidiaRuntime, External: cfg.External},
+		Inferentia:        cfg.InferentiaSupport,
+	}
+}
+
 func (a *agent) builder(roles *credentials.Store) *dockerspec.Builder {
-	return dockerspec.New(dockerspec.Env{
-		OS: a.engineOf.OS, CPUs: a.host.CPUs, Cluster: a.me.Cluster, Region: a.cfg.Region,
-		TaskMemory:   a.cfg.PropagateTaskMemoryLimit && a.host.CgroupVersion == 2,
-		CPUUnbounded: a.cfg.CPUUnboundedWindowsWorkaround, MemoryUnbounded: a.cfg.MemoryUnboundedWindowsWorkaround,
-		KnowsCredentials: known{roles}.Has, IPv6Only: a.ipv6Only, DisablePrivileged: a.cfg.PrivilegedDisabled,
-		LogsEndpoint: logsEndpoint,
-		GPU:          dockerspec.GPU{Enabled: a.cfg.GPUSupport, Runtime: a.cfg.NvidiaRuntime, External: a.cfg.External},
-		Inferentia:   a.cfg.InferentiaSupport,
-	}, rand.Uint64)
+	env := Mapping(a.cfg, a.host, a.engineOf.OS, a.me.Cluster)
+	env.KnowsCredentials = known{roles}.Has
+	return dockerspec.New(env, rand.Uint64)
 }
 
 // known tells whether credentials have arrived.

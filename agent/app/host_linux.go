@@ -13,7 +13,9 @@ import (
 	linux "ecsagent/platform_linux"
 )
 
-func gatherHost(ctx context.Context) (platform.Host, error) { return linux.Gather(ctx) }
+// GatherHost finds out the facts of this host. What could be found comes back beside
+// an error too.
+func GatherHost(ctx context.Context) (platform.Host, error) { return linux.Gather(ctx) }
 
 // maxStacks bounds what a dump of all goroutines may take (docs/spec/03 section 2.4).
 const maxStacks = 640 << 10

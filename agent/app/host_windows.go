@@ -9,7 +9,9 @@ import (
 	windows "ecsagent/platform_windows"
 )
 
-func gatherHost(ctx context.Context) (platform.Host, error) { return windows.Gather(ctx) }
+// GatherHost finds out the facts of this host. What could be found comes back beside
+// an error too.
+func GatherHost(ctx context.Context) (platform.Host, error) { return windows.Gather(ctx) }
 
 // dumpOnSignal does nothing: Windows has no SIGUSR1.
 func dumpOnSignal(*zap.Logger) (stop func()) { return func() {} }

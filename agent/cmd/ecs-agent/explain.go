@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -12,10 +13,9 @@ import (
 	"ecsagent/agent/app"
 	"ecsagent/agent/config"
 	"ecsagent/agent/config/configcmd"
-	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/explain"
 	"ecsagent/agent/image"
-	"ecsagent/agent/platform"
+	"ecsagent/agent/registration"
 	"ecsagent/agent/task"
 )
 
@@ -135,7 +135,7 @@ func readDocument(stdin io.Reader, name string) ([]byte, error) {
 // containers of an operating system; empty means the host's.
 func explainSettings(ctx context.Context, containers string) (explain.Settings, error) {
 	sources := config.System()
-	host, _ := gatherHost(ctx) // facts that are missing are zero, as for the daemon
+	host, _ := app.GatherHost(ctx) // facts that are missing are zero, as for the daemon
 	sources.IPv6Only = func() bool { return host.IP.IPv6Only("") }
 	cfg, _, err := config.Load(ctx, sources)
 	if cfg.Region == "" {
@@ -155,25 +155,8 @@ func explainSettings(ctx context.Context, containers string) (explain.Settings, 
 	}
 	return explain.Settings{
 		Intake: task.Intake{GPUSupport: cfg.GPUSupport},
-		Env:    explainEnv(cfg, host, containers),
+		Env:    app.Mapping(cfg, host, containers, cmp.Or(cfg.Cluster, registration.DefaultCluster)),
 		Pull:   pull, PullUpfront: cfg.DependentContainersPullUpfront,
 		StopTimeout: cfg.ContainerStopTimeout, Registries: registries,
 	}, nil
-}
-
-// explainEnv is what the daemon gives to the mapping. Credentials that come with a
-// task are known.
-func explainEnv(cfg *config.Config, host platform.Host, containers string) dockerspec.Env {
-	cluster := cfg.Cluster
-	if cluster == "" {
-		cluster = "default"
-	}
-	return dockerspec.Env{
-		OS: containers, CPUs: host.CPUs, Cluster: cluster, Region: cfg.Region,
-		TaskMemory:   cfg.PropagateTaskMemoryLimit && host.CgroupVersion == 2,
-		CPUUnbounded: cfg.CPUUnboundedWindowsWorkaround, MemoryUnbounded: cfg.MemoryUnboundedWindowsWorkaround,
-		IPv6Only:   host.IP.IPv6Only(cfg.InstanceIPFamily),
-		GPU:        dockerspec.GPU{Enabled: cfg.GPUSupport, Runtime: cfg.NvidiaRuntime, External: cfg.External},
-		Inferentia: cfg.InferentiaSupport,
-	}
 }

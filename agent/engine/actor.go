@@ -301,7 +301,7 @@ func lasting(before, after *task.State) bool {
 	}
 	for i := range after.Containers {
 		b, c := &before.Containers[i], &after.Containers[i]
-		if b.Desired != c.Desired || b.Error != c.Error || b.RestartCount != c.RestartCount || b.Uncertain != c.Uncertain {
+		if b.Desired != c.Desired || b.DockerName != c.DockerName || b.Error != c.Error || b.RestartCount != c.RestartCount || b.Uncertain != c.Uncertain {
 			return true
 		}
 		if b.Known != c.Known && (c.Known.IsRunning() || c.Known == task.ContainerStopped ||

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -114,11 +115,13 @@ func (e *Engine) remove(ctx context.Context, snap *task.Snapshot) error {
 		if id == "" && c.CreateTried {
 			id = c.DockerName
 		}
-		if id == "" {
-			continue
-		}
-		if err := e.removeContainer(ctx, id); err != nil {
-			failed = append(failed, fmt.Errorf("remove container %s: %w", snap.Containers[i].Name, err))
+		for _, id := range append(slices.Clone(c.Discarded), id) {
+			if id == "" {
+				continue
+			}
+			if err := e.removeContainer(ctx, id); err != nil {
+				failed = append(failed, fmt.Errorf("remove container %s: %w", snap.Containers[i].Name, err))
+			}
 		}
 	}
 	if len(failed) > 0 {

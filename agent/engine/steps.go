@@ -179,10 +179,6 @@ func (w *stepWork) ensureImage(ctx context.Context, r *answer) error {
 }
 
 func (w *stepWork) create(ctx context.Context, r *answer) {
-	if !w.hasImage && !w.container().Internal() {
-		// Restored between pull and create. When this fails, create will say so.
-		_ = w.ensureImage(ctx, r)
-	}
 	ports := w.container().Ports
 	chosen := w.state().HostPorts
 	if len(ports) > 0 && len(chosen) == 0 {
@@ -193,6 +189,21 @@ func (w *stepWork) create(ctx context.Context, r *answer) {
 		}
 		w.state().HostPorts = chosen
 	}
+	id, err := w.createWithImage(ctx, r)
+	if err != nil {
+		w.e.opt.HostPorts.Release(ports, chosen)
+		r.done.Err = reason(err, "CannotCreateContainerError")
+		return
+	}
+	r.done.RuntimeID, r.done.HostPorts = id, chosen
+}
+
+// createWithImage creates the container, and sees to its image where that is needed.
+func (w *stepWork) createWithImage(ctx context.Context, r *answer) (string, error) {
+	if !w.hasImage && !w.container().Internal() {
+		// Restored between pull and create. When this fails, create will say so.
+		_ = w.ensureImage(ctx, r)
+	}
 	id, err := w.createNow(ctx)
 	if errors.Is(err, runtime.ErrNotFound) && w.state().ImageID != "" {
 		// The image went away after it was got, e.g. in a clean-up by hand.
@@ -201,12 +212,7 @@ func (w *stepWork) create(ctx context.Context, r *answer) {
 			id, err = w.createNow(ctx)
 		}
 	}
-	if err != nil {
-		w.e.opt.HostPorts.Release(ports, chosen)
-		r.done.Err = reason(err, "CannotCreateContainerError")
-		return
-	}
-	r.done.RuntimeID, r.done.HostPorts = id, chosen
+	return id, err
 }
 
 func (w *stepWork) createNow(ctx context.Context) (string, error) {
@@ -225,7 +231,15 @@ func (w *stepWork) createNow(ctx context.Context) (string, error) {
 // reported as running first (docs/spec/02 section 2.6.1).
 func (w *stepWork) start(ctx context.Context, r *answer) {
 	id := w.state().RuntimeID
-	if err := w.startNow(ctx, id); err != nil {
+	var err error
+	if id == "" { // the agent ended between its renaming and its creation
+		if id, err = w.createWithImage(ctx, r); err != nil {
+			r.done.Err = reason(err, "CannotCreateContainerError")
+			return
+		}
+		r.done.RuntimeID = id
+	}
+	if id, err = w.startWithPorts(ctx, r, id); err != nil {
 		r.done.Err = reason(err, "CannotStartContainerError")
 		r.done.Uncertain = mayRun(err, r.done.Err)
 		return

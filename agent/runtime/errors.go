@@ -18,6 +18,9 @@ var (
 	ErrInvalid = errors.New("invalid request")
 	// ErrDenied says that a registry refused the credentials, or that there were none.
 	ErrDenied = errors.New("access denied")
+	// ErrPortTaken says that a host port of the container is in use, so that it was
+	// not started.
+	ErrPortTaken = errors.New("host port is taken")
 	// ErrUnavailable says that no answer came from the runtime: it is not known
 	// whether the request took effect.
 	ErrUnavailable = errors.New("runtime does not answer")

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -34,6 +35,8 @@ func Apply(spec *Spec, st *State, event Event, now time.Time, rules Rules) {
 		a.skip(e.Container)
 	case Refuse:
 		a.refuse(&e)
+	case Rename:
+		a.rename(&e)
 	case GiveUp:
 		a.fail("TaskStateError: Agent could not progress task's state to stopped")
 		st.Known = Stopped
@@ -276,6 +279,17 @@ func (a *applier) skip(i int) {
 	}
 	c.Desired, c.Applied = ContainerStopped, ContainerNone
 	a.raise(c, ContainerStopped)
+}
+
+func (a *applier) rename(e *Rename) {
+	c := &a.st.Containers[e.Container]
+	if c.Known >= ContainerRunning {
+		return
+	}
+	if c.RuntimeID != "" {
+		c.Discarded = append(slices.Clone(c.Discarded), c.RuntimeID)
+	}
+	c.DockerName, c.RuntimeID, c.HostPorts = e.Name, "", e.HostPorts
 }
 
 // refusedExit is the exit code of a container that was given up because of its

@@ -153,6 +153,15 @@ type Refuse struct {
 	Err       *Error
 }
 
+// Rename gives a container that was created, and could not be started because its
+// host ports were taken, another name and other ports. What was created is
+// discarded.
+type Rename struct {
+	Container int
+	Name      string
+	HostPorts []uint16
+}
+
 // GiveUp ends a task that should stop and in which nothing can move.
 type GiveUp struct{}
 
@@ -166,4 +175,5 @@ func (Probe) event()  {}
 func (Fail) event()   {}
 func (Skip) event()   {}
 func (Refuse) event() {}
+func (Rename) event() {}
 func (GiveUp) event() {}

@@ -45,6 +45,9 @@ type ContainerState struct {
 
 	// DockerName is chosen, and made durable, before the container is created.
 	DockerName string
+	// Discarded are ids of containers made for it before that never ran; clean-up
+	// removes them.
+	Discarded []string `json:",omitempty"`
 	// CreateTried says that Docker was asked to create it: clean-up looks for it.
 	CreateTried bool `json:",omitempty"`
 	// RuntimeID is Docker's id; empty until created.

@@ -93,6 +93,9 @@ func containerChanges(c *Container, before, after *ContainerState, follows bool,
 			add(c.Name, EventPullEnded, c.Image)
 		}
 	}
+	if before.DockerName != after.DockerName && len(before.HostPorts) > 0 {
+		add(c.Name, EventPort, fmt.Sprintf("of %v one is taken by somebody else, %v are tried", before.HostPorts, after.HostPorts))
+	}
 	if before.Error != after.Error && after.Error != nil {
 		add(c.Name, EventError, after.Error.Error())
 	}

@@ -58,7 +58,7 @@ func sameContainer(a, b map[string]string) bool {
 
 // Start starts a container; one that runs already is left alone.
 func (c *Client) Start(ctx context.Context, id string) error {
-	op := operation{name: "CannotStartContainerError", label: "started", limit: c.limits.Start}
+	op := operation{name: nameCannotStart, label: "started", limit: c.limits.Start}
 	return run(ctx, op, func(ctx context.Context) error {
 		return c.api().ContainerStart(ctx, id, container.StartOptions{})
 	})

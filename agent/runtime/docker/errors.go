@@ -24,6 +24,9 @@ type operation struct {
 	registry bool
 }
 
+// nameCannotStart is the name of a start that failed.
+const nameCannotStart = "CannotStartContainerError"
+
 // nameNoSuchContainer is the name of a stop that found no container.
 const nameNoSuchContainer = "NoSuchContainerError"
 
@@ -80,6 +83,10 @@ var (
 	invalidTexts = []string{"no matching manifest for", "invalid reference format", "does not match the specified platform"}
 )
 
+// portTakenTexts are how a start fails because of a host port: of another container, of
+// another process, on Windows.
+var portTakenTexts = []string{"port is already allocated", "address already in use", "specified port already exists"}
+
 // kindOf tells what a caller can do about an error of the client library.
 func (op operation) kindOf(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -101,6 +108,8 @@ func (op operation) kindOf(err error) error {
 		}
 	}
 	switch {
+	case op.name == nameCannotStart && containsAny(err.Error(), portTakenTexts):
+		return runtime.ErrPortTaken
 	case cerrdefs.IsNotFound(err):
 		return runtime.ErrNotFound
 	case cerrdefs.IsConflict(err):

@@ -203,12 +203,17 @@ func (m vanishMessage) handle(a *actor) {
 // know. They are left alone: another agent's or a lost record's containers may do
 // useful work.
 func (e *Engine) logOrphans(list []runtime.Container) {
+	told := e.orphans
+	e.orphans = make(map[string]bool)
 	for i := range list {
 		c := &list[i]
-		if e.actor(c.Labels[runtime.LabelTaskARN]) != nil || e.orphans[c.ID] {
+		if e.actor(c.Labels[runtime.LabelTaskARN]) != nil {
 			continue
 		}
 		e.orphans[c.ID] = true
+		if told[c.ID] {
+			continue
+		}
 		e.log.Warn("container of an unknown task left alone", zap.String("task", c.Labels[runtime.LabelTaskARN]),
 			zap.String("container", c.Name), zap.String("id", c.ID))
 	}

@@ -68,6 +68,13 @@ func (r *Runtime) Calls() []string {
 	return slices.Clone(r.calls)
 }
 
+// Forget drops the list of calls.
+func (r *Runtime) Forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = nil
+}
+
 // Count is how often an op was called.
 func (r *Runtime) Count(op Op) (n int) {
 	for _, c := range r.Calls() {

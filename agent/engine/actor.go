@@ -36,6 +36,9 @@ type actor struct {
 	outstanding int  // workers that will answer
 	unsaved     bool // the disk refuses the state
 	chron       chronicle
+	// Room that record and waits use again and again.
+	changes []task.Entry
+	waiting []task.Wait
 
 	cleanup cleanupState
 }
@@ -132,10 +135,12 @@ func (a *actor) proceed(ctx context.Context) time.Time {
 	moves := task.Settle(a.spec, &a.st, now, rules)
 	for _, s := range moves.Steps {
 		task.Apply(a.spec, &a.st, task.Begin{Step: s}, now, rules)
-		a.launch(ctx, s)
 	}
 	if len(moves.Steps) > 0 || significant(&before.State, &a.st) {
 		a.changed(before, now)
+	}
+	for _, s := range moves.Steps {
+		a.launch(ctx, s)
 	}
 	if a.chron.wait(a.waits(moves.Waits), now) {
 		a.logWaits(moves.Waits)

@@ -22,6 +22,9 @@ type chronicle struct {
 	told       bool // the story shows all of this
 }
 
+// usualEntries is how many entries a task has that has just been started.
+const usualEntries = 16
+
 // noted is a wait and when it began.
 type noted struct {
 	task.Wait
@@ -37,6 +40,9 @@ type story struct {
 func (c *chronicle) add(entries ...task.Entry) {
 	for _, e := range entries {
 		c.told = false
+		if c.head == nil {
+			c.head = make([]task.Entry, 0, usualEntries)
+		}
 		if len(c.head) < timelineHead {
 			c.head = append(c.head, e)
 			continue
@@ -112,7 +118,8 @@ func (c *chronicle) begin(rec *task.Record) {
 
 // record adds what an event changed.
 func (a *actor) record(before *task.State, now time.Time) {
-	a.chron.add(task.Changes(a.spec, before, &a.st, now)...)
+	a.changes = task.Changes(a.changes[:0], a.spec, before, &a.st, now)
+	a.chron.add(a.changes...)
 	if before.Known != a.st.Known {
 		a.chron.since, a.chron.told = now, false
 	}
@@ -120,7 +127,8 @@ func (a *actor) record(before *task.State, now time.Time) {
 
 // waits are the planner's waits and those that only the actor knows of.
 func (a *actor) waits(planned []task.Wait) []task.Wait {
-	all := planned
+	all := append(a.waiting[:0], planned...)
+	defer func() { a.waiting = all }()
 	for i := range a.st.Containers {
 		c := &a.st.Containers[i]
 		if kind := underWay(c); kind != 0 {

@@ -12,6 +12,14 @@
 // what may run now and hands that to workers; their answers come back through the
 // same mailbox. A snapshot reaches the Reporter only after it is durable.
 //
+// A write that the disk refuses is tried again while the task goes on; until it is
+// taken ECS does not hear of what it says.
+//
+// Beside its snapshot an actor publishes a story: what happened to the task, bounded,
+// and what it waits for. Timeline puts it into words, together with what only all
+// tasks together tell, such as who holds a port; it reads published pictures and
+// takes no lock.
+//
 // What is chosen by chance (names of containers and volumes, endpoint ids) is part
 // of the record that Deliver stores before anything is created. What Docker itself
 // remembers is not waited for: after a crash it is found by id, name or label.

@@ -70,7 +70,7 @@ func (w *stepWork) otherPorts(ctx context.Context, old string) bool {
 		}
 		return false
 	}
-	c := w.state()
+	c := w.own()
 	c.DockerName, c.RuntimeID, c.HostPorts = name, "", chosen
 	if err := w.e.opt.Runtime.Remove(ctx, old); err != nil && !errors.Is(err, runtime.ErrNotFound) {
 		// Clean-up tries again.

@@ -15,8 +15,8 @@ import (
 	"ecsagent/agent/task"
 )
 
-// stepWork is one step on its way through a worker. It reads a snapshot; the
-// actor's state stays the actor's.
+// stepWork is one step on its way through a worker. It reads a snapshot, and makes
+// its own before it writes; the actor's state stays the actor's.
 type stepWork struct {
 	e    *Engine
 	box  *mailbox // of the task
@@ -41,7 +41,7 @@ type stepMessage struct{ answer }
 // launch hands a step to a worker. Its answer comes through the mailbox, unless the
 // engine ends meanwhile: then nothing is known and nothing is said.
 func (a *actor) launch(ctx context.Context, s task.Step) {
-	w := &stepWork{e: a.e, box: a.box, snap: a.st.Snapshot(a.spec), step: s}
+	w := &stepWork{e: a.e, box: a.box, snap: a.snap.Load(), step: s}
 	stepCtx, cancel := context.WithCancel(ctx)
 	if s.Kind != task.StepVolume {
 		cw := &a.containers[s.Container]
@@ -143,6 +143,12 @@ func (w *stepWork) container() *task.Container { return &w.snap.Containers[w.ste
 
 func (w *stepWork) state() *task.ContainerState { return &w.snap.State.Containers[w.step.Container] }
 
+// own is the container's state to write to, in a snapshot that is the worker's own.
+func (w *stepWork) own() *task.ContainerState {
+	w.snap = w.snap.State.Snapshot(w.snap.Spec)
+	return w.state()
+}
+
 func (w *stepWork) imageRequest() image.Request {
 	c := w.container()
 	return image.Request{
@@ -187,7 +193,7 @@ func (w *stepWork) create(ctx context.Context, r *answer) {
 			r.done.Err = reason(err, "HostConfigError")
 			return
 		}
-		w.state().HostPorts = chosen
+		w.own().HostPorts = chosen
 	}
 	id, err := w.createWithImage(ctx, r)
 	if err != nil {

@@ -53,67 +53,73 @@ type Timeline struct {
 	Entries []Entry // oldest first
 }
 
-// Changes lists what differs between two states of a task, the later being that of
-// the time at.
-func Changes(spec *Spec, before, after *State, at time.Time) []Entry {
-	var list []Entry
-	add := func(container, event, detail string) {
-		list = append(list, Entry{At: at, Container: container, Event: event, Detail: detail})
-	}
-	if before.Desired != after.Desired {
-		add("", EventDesired, arrow(before.Desired, after.Desired))
+// Changes appends to list what differs between two states of a task, the later being
+// that of the time at.
+func Changes(list []Entry, spec *Spec, before, after *State, at time.Time) []Entry {
+	d := differ{list: list, at: at, asked: before.Desired != after.Desired}
+	if d.asked {
+		d.add("", EventDesired, arrow(before.Desired, after.Desired))
 	}
 	if before.TerminalReason != after.TerminalReason {
-		add("", EventReason, after.TerminalReason)
+		d.add("", EventReason, after.TerminalReason)
 	}
 	for i := range after.Volumes {
 		if after.Volumes[i].Created && !before.Volumes[i].Created {
-			add("", EventCreated, "volume "+spec.Volumes[i].Name)
+			d.add("", EventCreated, "volume "+spec.Volumes[i].Name)
 		}
 	}
 	for i := range after.Containers {
-		follows := before.Desired != after.Desired
-		containerChanges(&spec.Containers[i], &before.Containers[i], &after.Containers[i], follows, add)
+		d.container(&spec.Containers[i], &before.Containers[i], &after.Containers[i])
 	}
 	if before.Known != after.Known {
-		add("", EventStatus, arrow(before.Known, after.Known))
+		d.add("", EventStatus, arrow(before.Known, after.Known))
 	}
-	return list
+	return d.list
 }
 
-func containerChanges(c *Container, before, after *ContainerState, follows bool, add func(container, event, detail string)) {
-	if !follows && before.Desired != after.Desired {
-		add(c.Name, EventDesired, arrow(before.Desired, after.Desired))
+type differ struct {
+	list  []Entry
+	at    time.Time
+	asked bool // the task's own desired status changed, and so its containers'
+}
+
+func (d *differ) add(container, event, detail string) {
+	d.list = append(d.list, Entry{At: d.at, Container: container, Event: event, Detail: detail})
+}
+
+func (d *differ) container(c *Container, before, after *ContainerState) {
+	if !d.asked && before.Desired != after.Desired {
+		d.add(c.Name, EventDesired, arrow(before.Desired, after.Desired))
 	}
 	pulls, pulled := after.Applied == ContainerPulled, before.Applied == ContainerPulled
-	if !c.Internal() && pulls != pulled {
+	if pulls != pulled && !c.Internal() {
 		if pulls {
-			add(c.Name, EventPullStarted, c.Image)
+			d.add(c.Name, EventPullStarted, c.Image)
 		} else {
-			add(c.Name, EventPullEnded, c.Image)
+			d.add(c.Name, EventPullEnded, c.Image)
 		}
 	}
 	if before.DockerName != after.DockerName && len(before.HostPorts) > 0 {
-		add(c.Name, EventPort, fmt.Sprintf("of %v one is taken by somebody else, %v are tried", before.HostPorts, after.HostPorts))
+		d.add(c.Name, EventPort, fmt.Sprintf("of %v one is taken by somebody else, %v are tried", before.HostPorts, after.HostPorts))
 	}
 	if before.Error != after.Error && after.Error != nil {
-		add(c.Name, EventError, after.Error.Error())
+		d.add(c.Name, EventError, after.Error.Error())
 	}
 	if before.RestartCount != after.RestartCount {
-		add(c.Name, EventRestart, fmt.Sprintf("restart %d%s", after.RestartCount, exitText(after.ExitCode)))
+		d.add(c.Name, EventRestart, fmt.Sprintf("restart %d%s", after.RestartCount, exitText(after.ExitCode)))
 	}
 	if before.Health != after.Health {
-		add(c.Name, EventHealth, after.Health.String())
+		d.add(c.Name, EventHealth, after.Health.String())
 	}
 	if before.Known != after.Known {
 		detail := arrow(before.Known, after.Known)
 		if after.Known == ContainerStopped {
 			detail += exitText(after.ExitCode)
 		}
-		add(c.Name, EventStatus, detail)
+		d.add(c.Name, EventStatus, detail)
 	}
 	if after.Uncertain && !before.Uncertain {
-		add(c.Name, EventStatus, "may run although it should not: it is stopped")
+		d.add(c.Name, EventStatus, "may run although it should not: it is stopped")
 	}
 }
 
@@ -132,7 +138,9 @@ func History(spec *Spec, st *State) []Entry {
 		c, name := &st.Containers[i], spec.Containers[i].Name
 		add(c.CreatedAt, name, EventCreated, c.DockerName)
 		add(c.StartedAt, name, EventStarted, "")
-		add(c.LastRestartAt, name, EventRestart, fmt.Sprintf("restart %d", c.RestartCount))
+		if c.RestartCount > 0 {
+			add(c.LastRestartAt, name, EventRestart, fmt.Sprintf("restart %d", c.RestartCount))
+		}
 		add(c.HealthSince, name, EventHealth, c.Health.String())
 		if c.Known == ContainerStopped {
 			add(c.FinishedAt, name, EventExited, errorText(c.Error)+exitText(c.ExitCode))
@@ -140,13 +148,37 @@ func History(spec *Spec, st *State) []Entry {
 	}
 	add(st.StartedAt, "", EventStatus, Running.String())
 	add(st.StoppedAt, "", EventStatus, Stopped.String())
-	add(st.StoppedAt, "", EventReason, st.TerminalReason)
-	list = slices.DeleteFunc(list, func(e Entry) bool { return e.Event == EventReason && e.Detail == "" })
+	if st.TerminalReason != "" {
+		add(st.StoppedAt, "", EventReason, st.TerminalReason)
+	}
 	slices.SortStableFunc(list, func(a, b Entry) int { return a.At.Compare(b.At) })
 	return list
 }
 
-func arrow[S fmt.Stringer](from, to S) string { return from.String() + " -> " + to.String() }
+// arrows are made once: statuses change at every step of every task.
+var (
+	taskArrows      = makeArrows[Status]()
+	containerArrows = makeArrows[ContainerStatus]()
+)
+
+func makeArrows[S interface {
+	~uint8
+	fmt.Stringer
+}]() (all [ContainerStopped + 1][ContainerStopped + 1]string) {
+	for from := range all {
+		for to := range all[from] {
+			all[from][to] = S(from).String() + " -> " + S(to).String()
+		}
+	}
+	return all
+}
+
+func arrow[S Status | ContainerStatus](from, to S) string {
+	if _, ok := any(from).(Status); ok {
+		return taskArrows[from][to]
+	}
+	return containerArrows[from][to]
+}
 
 func exitText(code *int) string {
 	if code == nil {

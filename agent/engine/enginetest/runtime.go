@@ -23,7 +23,8 @@ type Program struct {
 // Runtime is a container runtime in memory. The zero value is not usable: New.
 type Runtime struct {
 	mu         sync.Mutex
-	containers map[string]*box
+	containers map[string]*box // by id
+	names      map[string]*box // by name
 	volumes    map[string]runtime.Volume
 	programs   map[string]Program // by container label
 	knobs      map[string]*Knob   // by op and container label
@@ -44,7 +45,7 @@ type box struct {
 // New makes a runtime with no containers. Close it at the end.
 func New() *Runtime {
 	return &Runtime{
-		containers: make(map[string]*box), volumes: make(map[string]runtime.Volume),
+		containers: make(map[string]*box), names: make(map[string]*box), volumes: make(map[string]runtime.Volume),
 		programs: make(map[string]Program), knobs: make(map[string]*Knob),
 		closed: make(chan struct{}),
 	}
@@ -93,7 +94,7 @@ func (r *Runtime) Put(c runtime.Container) {
 	if c.Status == task.ContainerRunning {
 		b.ended = make(chan struct{})
 	}
-	r.containers[c.ID] = b
+	r.containers[c.ID], r.names[c.Name] = b, b
 }
 
 // Exit ends the container's process with a code, as from outside.
@@ -108,6 +109,9 @@ func (r *Runtime) Delete(id string) {
 	r.mu.Lock()
 	b := r.containers[id]
 	delete(r.containers, id)
+	if b != nil {
+		delete(r.names, b.Name)
+	}
 	r.mu.Unlock()
 	if b != nil {
 		r.emit(r.event(b, runtime.EventDestroy))
@@ -133,12 +137,7 @@ func (r *Runtime) find(idOrName string) *box {
 	if b := r.containers[idOrName]; b != nil {
 		return b
 	}
-	for _, b := range r.containers {
-		if b.Name == idOrName {
-			return b
-		}
-	}
-	return nil
+	return r.names[idOrName]
 }
 
 func (r *Runtime) labelOf(idOrName string) string {
@@ -167,7 +166,7 @@ func (r *Runtime) Create(ctx context.Context, q runtime.CreateRequest) (string, 
 		ID: fmt.Sprintf("id-%d-%s", r.next, label), Name: q.Name, Image: "sha256:" + q.Config.Image,
 		Labels: q.Config.Labels, Status: task.ContainerCreated, CreatedAt: time.Now(),
 	}}
-	r.containers[b.ID] = b
+	r.containers[b.ID], r.names[b.Name] = b, b
 	r.mu.Unlock()
 	r.emit(r.event(b, runtime.EventCreate))
 	return b.ID, done
@@ -303,6 +302,7 @@ func (r *Runtime) Remove(ctx context.Context, id string) error {
 		return &runtime.Failure{Reason: task.Error{Name: "CannotRemoveContainerError", Message: "container is running"}, Kind: runtime.ErrConflict}
 	}
 	delete(r.containers, b.ID)
+	delete(r.names, b.Name)
 	r.mu.Unlock()
 	r.emit(r.event(b, runtime.EventDestroy))
 	return done

@@ -76,6 +76,7 @@ func TestLanesKeepTheirBound(t *testing.T) {
 				}()
 			}
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			if most.Load() > int32(bound) || running.Load() != 0 || l.free != bound {
 				t.Errorf("bound %d: %d at once, %d left, %d free", bound, most.Load(), running.Load(), l.free)
 			}

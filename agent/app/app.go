@@ -90,7 +90,7 @@ func exitCode(ctx context.Context, err error) int {
 			return coded.ExitCode()
 		}
 	}
-	if err == nil || cause == context.Canceled {
+	if err == nil || errors.Is(cause, context.Canceled) {
 		return ExitOK
 	}
 	return ExitFailure

@@ -196,10 +196,13 @@ func TestAtMostTenInFlight(t *testing.T) {
 			r.Observe(one(fmt.Sprint("t", i), task.Running, task.ContainerRunning))
 		}
 		time.Sleep(3500 * time.Millisecond)
+		synctest.Wait()
+		api.mu.Lock()
+		defer stop()
+		defer api.mu.Unlock()
 		if api.most != maxInFlight || len(api.accepted) != 30 {
 			t.Errorf("%d in flight, %d accepted after 3.5 s", api.most, len(api.accepted))
 		}
-		stop()
 	})
 }
 

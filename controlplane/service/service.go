@@ -132,9 +132,9 @@ func (s *Service) Close() error {
 }
 
 // SetDispatcher connects the service with the agents. Work that no agent has
-// acknowledged, in this run or before a restart, is delivered anew.
+// acknowledged, in this run or before a restart, is delivered anew before it returns.
 func (s *Service) SetDispatcher(d Dispatcher) {
-	s.apply(func(t *tx) {
+	err := s.update(func(t *tx) error {
 		s.state.dispatcher = d
 		for _, in := range s.state.instances {
 			for _, tk := range in.live() {
@@ -143,7 +143,11 @@ func (s *Service) SetDispatcher(d Dispatcher) {
 				}
 			}
 		}
+		return nil
 	})
+	if err != nil {
+		s.log.Error("work not delivered again", zap.Error(err))
+	}
 }
 
 // Watch reports every change of a task or a container instance, in order, until

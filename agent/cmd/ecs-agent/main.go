@@ -99,8 +99,14 @@ func healthcheck(stderr io.Writer) int {
 	if host == "" {
 		host = "localhost"
 	}
-	client := &http.Client{Timeout: healthcheckTimeout}
-	response, err := client.Head("http://" + net.JoinHostPort(host, "51678") + "/v1/metadata")
+	ctx, cancel := context.WithTimeout(context.Background(), healthcheckTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+net.JoinHostPort(host, "51678")+"/v1/metadata", nil)
+	if err != nil {
+		fmt.Fprintln(stderr, "ecs-agent: healthcheck:", err)
+		return app.ExitFailure
+	}
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		fmt.Fprintln(stderr, "ecs-agent: healthcheck:", err)
 		return app.ExitFailure

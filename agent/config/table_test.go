@@ -90,7 +90,6 @@ func TestEveryRowHasItsOwnField(t *testing.T) {
 		"AWS.EndpointURLs": "AWS_ENDPOINT_URL_<SERVICE>",
 	}
 	for _, s := range Settings() {
-		s := s
 		if s.NoEffect != "" || s.Foreign || s.Name == endpointPrefix+"<SERVICE>" || s.Name == "REQUEST_METHOD" {
 			continue
 		}

@@ -217,7 +217,7 @@ func TestEnginePreferCached(t *testing.T) {
 		<-changed
 	}
 	cancel()
-	<-watching
+	_ = <-watching
 }
 
 func TestEngineCleansUp(t *testing.T) {

@@ -97,7 +97,7 @@ func TestEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Stop()
+	defer func() { _ = in.Stop() }()
 	for {
 		e, err := events.Next()
 		if err != nil {

@@ -106,7 +106,7 @@ func healthcheck(stderr io.Writer) int {
 		fmt.Fprintln(stderr, "ecs-agent: healthcheck:", err)
 		return app.ExitFailure
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := new(http.Client).Do(request)
 	if err != nil {
 		fmt.Fprintln(stderr, "ecs-agent: healthcheck:", err)
 		return app.ExitFailure

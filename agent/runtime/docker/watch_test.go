@@ -181,7 +181,7 @@ func TestWatchBuffers(t *testing.T) {
 	close(release)
 	<-all
 	cancel()
-	<-done
+	_ = <-done
 }
 
 func TestWatchImages(t *testing.T) {
@@ -195,7 +195,7 @@ func TestWatchImages(t *testing.T) {
 	<-changes // the event
 	<-changes // the interruption
 	cancel()
-	<-done
+	_ = <-done
 }
 
 func TestQueue(t *testing.T) {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -72,7 +71,7 @@ func (a *app) render(stdin io.Reader, name string, env []string) error {
 	if err != nil {
 		return fmt.Errorf("encode task: %w", err)
 	}
-	return a.json(json.RawMessage(raw))
+	return a.json(raw)
 }
 
 // renderInput is what the service gives to the renderer for the first revision of a

@@ -217,7 +217,9 @@ func TestEnginePreferCached(t *testing.T) {
 		<-changed
 	}
 	cancel()
-	_ = <-watching
+	if err := <-watching; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 }
 
 func TestEngineCleansUp(t *testing.T) {

@@ -1,7 +1,9 @@
 package docker
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -181,7 +183,9 @@ func TestWatchBuffers(t *testing.T) {
 	close(release)
 	<-all
 	cancel()
-	_ = <-done
+	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 }
 
 func TestWatchImages(t *testing.T) {
@@ -195,7 +199,9 @@ func TestWatchImages(t *testing.T) {
 	<-changes // the event
 	<-changes // the interruption
 	cancel()
-	_ = <-done
+	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 }
 
 func TestQueue(t *testing.T) {

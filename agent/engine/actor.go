@@ -55,6 +55,8 @@ type containerWork struct {
 	hasImage bool
 	ports    bool // its host ports are held
 	stops    int  // attempts to stop it that failed, of the step under way
+	// ends takes the end that Docker tells of while a stop is under way; nil otherwise.
+	ends chan runtime.Event
 }
 
 // message is what an actor hears. Its handle runs on the actor's goroutine.

@@ -71,6 +71,12 @@ func (m dockerMessage) handle(a *actor) {
 	default:
 		w := &a.containers[m.container]
 		w.held = append(w.held, m.event)
+		if m.event.Type == runtime.EventDie && m.event.ExitCode != nil && !w.oom && w.ends != nil {
+			select {
+			case w.ends <- m.event:
+			default:
+			}
+		}
 		a.catchUp(m.container)
 	}
 }

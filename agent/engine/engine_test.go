@@ -40,7 +40,7 @@ func TestLaunchAndStop(t *testing.T) {
 
 		r.stopTask(spec)
 		st = r.want(spec, task.Stopped)
-		if diff := cmp.Diff(append(before, "stop app", "inspect app"), r.docker.Calls()); diff != "" {
+		if diff := cmp.Diff(append(before, "stop app"), r.docker.Calls()); diff != "" {
 			t.Errorf("calls of a stop: %s", diff)
 		}
 		if c := &st.Containers[0]; exitOf(c) != "143" || c.Error != nil || st.TerminalReason != "" {
@@ -448,4 +448,21 @@ func BenchmarkLaunch(b *testing.B) {
 	if err := <-ended; err != nil {
 		b.Fatal(err)
 	}
+}
+
+// Where Docker's events are late or lost, a stop asks how the container ended.
+func TestStopAsksWhenEventsSayNothing(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "app")
+		r.run(spec)
+		r.want(spec, task.Running)
+		r.docker.Silence(true)
+		r.stopTask(spec)
+		time.Sleep(2 * endGrace)
+		st := r.want(spec, task.Stopped)
+		calls := r.docker.Calls()
+		if last := calls[len(calls)-1]; last != "inspect app" || exitOf(&st.Containers[0]) != "143" {
+			t.Errorf("last call %q, container %+v", last, st.Containers[0])
+		}
+	})
 }

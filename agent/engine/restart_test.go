@@ -200,6 +200,7 @@ func TestEndInTheMiddle(t *testing.T) {
 				r.docker.Disturb(op, "", enginetest.Knob{})
 				r.start()
 				if op == enginetest.Stop {
+					time.Sleep(2 * endGrace)
 					r.want(spec, task.Stopped)
 				} else {
 					r.want(spec, task.Running)

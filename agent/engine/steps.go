@@ -25,6 +25,7 @@ type stepWork struct {
 
 	imageEnv []string
 	hasImage bool
+	ends     <-chan runtime.Event // see containerWork
 }
 
 // answer is what a worker brings back.
@@ -49,6 +50,10 @@ func (a *actor) launch(ctx context.Context, s task.Step) {
 		if s.Kind == task.StepManifest || s.Kind == task.StepPull {
 			cw.cancel = cancel
 		}
+		if s.Kind == task.StepStop {
+			cw.ends = make(chan runtime.Event, 1)
+			w.ends = cw.ends
+		}
 	}
 	a.outstanding++
 	a.e.workers.Go(func() {
@@ -65,7 +70,7 @@ func (m stepMessage) handle(a *actor) {
 	s, now := m.done.Step, time.Now()
 	if s.Kind != task.StepVolume {
 		cw := &a.containers[s.Container]
-		cw.stops = 0
+		cw.stops, cw.ends = 0, nil
 		if m.hasImage {
 			cw.imageEnv, cw.hasImage = m.imageEnv, true
 		}

@@ -22,10 +22,13 @@ const (
 	stopRetryGrow = 1.3
 	stopJitter    = 0.2
 	pingLimit     = 5 * time.Second
+	// endGrace is how long a stop that succeeded waits for Docker's event of the end,
+	// which is on its way then, before it asks.
+	endGrace = 25 * time.Millisecond
 )
 
 // stop stops the container: up to five attempts of one stop call, and an inspect
-// after the one that tells how it ended. When they all fail and Docker does not
+// where Docker's events do not tell how it ended. When they all fail and Docker does not
 // answer a ping, nothing is known and the planner has it tried again.
 func (w *stepWork) stop(ctx context.Context, r *answer) {
 	c := w.state()
@@ -70,6 +73,12 @@ func (w *stepWork) stopOnce(ctx context.Context, id string, timeout time.Duratio
 	if errors.Is(err, runtime.ErrNotFound) {
 		return nil // gone, so stopped
 	}
+	if err == nil && w.state().Known.IsRunning() {
+		if end, told := w.awaitEnd(ctx); told {
+			r.done.Sight = &task.Sight{Status: task.ContainerStopped, ExitCode: end.ExitCode, FinishedAt: end.Time}
+			return nil
+		}
+	}
 	seen, lookErr := w.e.opt.Runtime.Inspect(ctx, id)
 	switch {
 	case lookErr == nil && (err == nil || seen.Status == task.ContainerStopped):
@@ -79,6 +88,19 @@ func (w *stepWork) stopOnce(ctx context.Context, id string, timeout time.Duratio
 		return nil
 	}
 	return err
+}
+
+// awaitEnd returns the event of the container's end.
+func (w *stepWork) awaitEnd(ctx context.Context) (end runtime.Event, told bool) {
+	timer := time.NewTimer(endGrace)
+	defer timer.Stop()
+	select {
+	case end = <-w.ends:
+		return end, true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return end, false
 }
 
 // stopTimeout is the time between SIGTERM and SIGKILL, in whole seconds.

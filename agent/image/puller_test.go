@@ -385,7 +385,9 @@ func TestGivingUp(t *testing.T) {
 			t.Fatal("the second task was disturbed")
 		}
 		cancel2()
-		<-done2
+		if err := <-done2; !errors.Is(err, context.Canceled) {
+			t.Errorf("second: %v", err)
+		}
 		synctest.Wait()
 		if len(ended) != 1 || f.count("pull") != 1 {
 			t.Fatalf("%d pulls ended of %d", len(ended), f.count("pull"))
@@ -395,7 +397,9 @@ func TestGivingUp(t *testing.T) {
 			t.Errorf("%d pulls", f.count("pull"))
 		}
 		cancel3()
-		<-done3
+		if err := <-done3; !errors.Is(err, context.Canceled) {
+			t.Errorf("third: %v", err)
+		}
 	})
 }
 

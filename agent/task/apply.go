@@ -155,6 +155,9 @@ func (a *applier) doneRestart(c *ContainerState, d *Done) {
 		return
 	}
 	c.ExitCode = nil
+	if d.Sight != nil && d.Sight.Status == ContainerStopped {
+		return // the exit that follows brings what was seen, and is not one dealt with
+	}
 	a.merge(d.Step.Container, d.Sight)
 }
 

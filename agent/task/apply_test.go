@@ -246,6 +246,14 @@ func TestRestartOutcome(t *testing.T) {
 	if c := st.Containers[0]; c.Known != ContainerRunning || c.RestartCount != 1 {
 		t.Errorf("after an old exit: %+v", c)
 	}
+	// A container that ended before it was looked at has ended anew.
+	spec, st = begin()
+	ended := &Sight{Status: ContainerStopped, ExitCode: code(8), FinishedAt: t0.Add(time.Hour + time.Second)}
+	Apply(spec, st, Done{Step: Step{Kind: StepRestart}, Sight: ended}, t0.Add(time.Hour), admitted)
+	Apply(spec, st, Exit{ExitCode: code(8), Sight: ended, Time: ended.FinishedAt}, t0.Add(time.Hour), admitted)
+	if c := st.Containers[0]; c.Known != ContainerStopped || deref(c.ExitCode) != 8 || st.Desired != Stopped {
+		t.Errorf("after an end at once: %+v", c)
+	}
 	spec, st = begin()
 	Apply(spec, st, Done{Step: Step{Kind: StepRestart}, Err: failure}, t0.Add(time.Hour), admitted)
 	if c := st.Containers[0]; c.Known != ContainerStopped || c.RestartCount != 1 || deref(c.ExitCode) != 7 || st.Desired != Stopped {

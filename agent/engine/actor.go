@@ -332,9 +332,13 @@ func (a *actor) logChange(before *task.State) {
 		if c.Error != nil {
 			fields = append(fields, zap.Error(c.Error))
 		}
-		a.log.Info("container changed", fields...)
+		if passing(c.Known) && c.Error == nil {
+			a.log.Debug("container changed", fields...)
+		} else {
+			a.log.Info("container changed", fields...)
+		}
 	}
-	if before.Known != a.st.Known || before.Desired != a.st.Desired {
+	if (before.Known != a.st.Known && a.st.Known >= task.Running) || before.Desired != a.st.Desired {
 		a.log.Info("task changed", zap.Stringer("status", a.st.Known), zap.Stringer("desired", a.st.Desired),
 			zap.String("reason", a.st.TerminalReason))
 	}
@@ -353,3 +357,6 @@ func (a *actor) logWaits(waits []task.Wait) {
 		a.log.Debug("waiting", fields...)
 	}
 }
+
+// passing reports whether a status is only on the way to another one.
+func passing(s task.ContainerStatus) bool { return s < task.ContainerRunning }

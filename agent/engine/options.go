@@ -42,7 +42,7 @@ type Options struct {
 	GPUSupport bool
 
 	// Launches bounds how many creates and starts run at once; stops, pulls and
-	// everything else are not bounded. Default: three for each logical CPU.
+	// everything else are not bounded. Default: five for each logical CPU.
 	Launches int
 	// AdmissionAge is how long the oldest waiting task may be passed by smaller ones;
 	// default 5 min.
@@ -62,7 +62,7 @@ func (o *Options) complete() error {
 	}
 	setDefault(&o.StopTimeout, 30*time.Second)
 	setDefault(&o.CleanupWait, 3*time.Hour)
-	setDefault(&o.Launches, 3*goruntime.NumCPU())
+	setDefault(&o.Launches, 5*goruntime.NumCPU())
 	setDefault(&o.AdmissionAge, 5*time.Minute)
 	setDefault(&o.ReconcileEvery, 5*time.Minute)
 	if o.Random == nil {

@@ -30,7 +30,7 @@ const lockTimeout = 2 * time.Second
 
 // lazyDelay is how long a record that need not be on disk at once may wait for
 // another write to go with.
-const lazyDelay = 200 * time.Millisecond
+const lazyDelay = time.Second
 
 var (
 	metaBucket       = []byte("meta")

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -45,6 +46,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case f.healthcheck:
 		return healthcheck(stderr)
 	}
+	limitProcessors()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	o := app.Options{Sources: config.System(), License: licenseText(), Stdout: stdout, Stderr: stderr}
@@ -53,6 +55,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return app.PrintAttributes(ctx, o)
 	}
 	return daemon(ctx, o, f.windowsService, stderr)
+}
+
+// maxProcessors is more than the daemon ever needs: it waits, mostly.
+const maxProcessors = 4
+
+// limitProcessors lets the daemon use half of the host's processors, so that the
+// tasks have the others. With fewer of them Go also wakes fewer threads for the same
+// work. The environment variable GOMAXPROCS wins.
+func limitProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(min(maxProcessors, max(1, runtime.GOMAXPROCS(0)/2)))
+	}
 }
 
 // subcommand runs one of the commands that help an operator.

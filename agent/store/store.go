@@ -32,6 +32,9 @@ const lockTimeout = 2 * time.Second
 // another write to go with.
 const lazyDelay = time.Second
 
+// gatherDelay is how long a sequence number waits for the states that belong to it.
+const gatherDelay = 3 * time.Millisecond
+
 var (
 	metaBucket       = []byte("meta")
 	specBucket       = []byte("task-spec")
@@ -262,12 +265,11 @@ func (s *Store) SaveSent(arn string, sent task.Sent) error {
 	if err != nil {
 		return err
 	}
+	if _, err := s.enqueue([]put{p}); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
-	s.queue = append(s.queue, &write{puts: []put{p}, result: make(chan error, 1)})
 	if s.lazy == nil {
 		s.lazy = time.AfterFunc(lazyDelay, s.signal)
 	} else {
@@ -276,8 +278,17 @@ func (s *Store) SaveSent(arn string, sent task.Sent) error {
 	return nil
 }
 
-// SaveSequence makes the latest sequence number durable.
-func (s *Store) SaveSequence(seq int64) error { return s.write([]put{sequencePut(seq)}) }
+// SaveSequence makes the latest sequence number durable. It waits a moment for the
+// states of the tasks that the same payload changes, to go to disk with them.
+func (s *Store) SaveSequence(seq int64) error {
+	w, err := s.enqueue([]put{sequencePut(seq)})
+	if err != nil {
+		return err
+	}
+	gather := time.AfterFunc(gatherDelay, s.signal)
+	defer gather.Stop()
+	return <-w.result
+}
 
 // DeleteTask forgets a task.
 func (s *Store) DeleteTask(arn string) error {
@@ -375,16 +386,24 @@ func (s *Store) write(puts []put) error {
 	if len(puts) == 0 {
 		return nil
 	}
-	w := &write{puts: puts, result: make(chan error, 1)}
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return ErrClosed
+	w, err := s.enqueue(puts)
+	if err != nil {
+		return err
 	}
-	s.queue = append(s.queue, w)
-	s.mu.Unlock()
 	s.signal()
 	return <-w.result
+}
+
+// enqueue adds changes to those that the writer takes next.
+func (s *Store) enqueue(puts []put) (*write, error) {
+	w := &write{puts: puts, result: make(chan error, 1)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	s.queue = append(s.queue, w)
+	return w, nil
 }
 
 func (s *Store) signal() {

@@ -25,7 +25,8 @@ type Engine struct {
 
 	tasks     sync.Map // ARN -> *actor
 	admission *admission
-	launches  *lanes // creates and starts under way
+	creates   places
+	starts    places
 	seq       atomic.Int64
 	refusing  atomic.Int32 // tasks whose state the disk refuses
 
@@ -49,7 +50,8 @@ func New(opt Options) (*Engine, error) {
 		opt: opt, log: opt.Log,
 		rules:      task.Rules{Pull: opt.Pull, PullUpfront: opt.PullUpfront},
 		admission:  newAdmission(opt.Capacity, opt.AdmissionAge),
-		launches:   newLanes(opt.Launches),
+		creates:    newPlaces(opt.Creates),
+		starts:     newPlaces(opt.Starts),
 		delivering: make(chan struct{}, 1),
 		started:    make(chan struct{}),
 		ready:      make(chan struct{}),

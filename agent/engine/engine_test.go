@@ -193,7 +193,7 @@ func TestStopsComeBeforeStarts(t *testing.T) {
 // TestStoppingDelaysNobody: a container that takes its time to stop holds up neither
 // other stops nor launches.
 func TestStoppingDelaysNobody(t *testing.T) {
-	in(t, func(o *Options) { o.Launches = 1 }, func(r *rig) {
+	in(t, func(o *Options) { o.Creates, o.Starts = 1, 1 }, func(r *rig) {
 		r.docker.Program("deaf", enginetest.Program{Deaf: true})
 		slow, quick, fresh := specOf("slow", "deaf"), specOf("quick", "app"), specOf("fresh", "app")
 		slow.Containers[0].StopTimeout = 100 * time.Second
@@ -210,7 +210,7 @@ func TestStoppingDelaysNobody(t *testing.T) {
 }
 
 func TestLaunchesAreBounded(t *testing.T) {
-	in(t, func(o *Options) { o.Launches = 4; o.Capacity.CPU = 1 << 20; o.Capacity.Memory = 1 << 20 }, func(r *rig) {
+	in(t, func(o *Options) { o.Creates, o.Starts = 4, 4; o.Capacity.CPU = 1 << 20; o.Capacity.Memory = 1 << 20 }, func(r *rig) {
 		r.docker.Disturb(enginetest.Start, "", enginetest.Knob{Delay: time.Second})
 		var all []task.Request
 		for _, id := range strings.Split("abcdefghijklmnopqrst", "") {

@@ -41,9 +41,10 @@ type Options struct {
 	TaskLimits bool
 	GPUSupport bool
 
-	// Launches bounds how many creates and starts run at once; stops, pulls and
-	// everything else are not bounded. Default: five for each logical CPU.
-	Launches int
+	// Creates and Starts bound how many of them run at once; stops, pulls and everything
+	// else are not bounded. Defaults: three and six for each logical CPU, which gave the
+	// shortest bursts of what was measured (docs/performance.md).
+	Creates, Starts int
 	// AdmissionAge is how long the oldest waiting task may be passed by smaller ones;
 	// default 5 min.
 	AdmissionAge time.Duration
@@ -62,7 +63,8 @@ func (o *Options) complete() error {
 	}
 	setDefault(&o.StopTimeout, 30*time.Second)
 	setDefault(&o.CleanupWait, 3*time.Hour)
-	setDefault(&o.Launches, 5*goruntime.NumCPU())
+	setDefault(&o.Creates, 3*goruntime.NumCPU())
+	setDefault(&o.Starts, 6*goruntime.NumCPU())
 	setDefault(&o.AdmissionAge, 5*time.Minute)
 	setDefault(&o.ReconcileEvery, 5*time.Minute)
 	if o.Random == nil {

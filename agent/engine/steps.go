@@ -231,10 +231,10 @@ func (w *stepWork) createNow(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := w.e.launches.acquire(ctx, laneCreate); err != nil {
+	if err := w.e.creates.take(ctx); err != nil {
 		return "", err
 	}
-	defer w.e.launches.release()
+	defer w.e.creates.leave()
 	return w.e.opt.Runtime.Create(ctx, request)
 }
 
@@ -269,10 +269,10 @@ func (w *stepWork) start(ctx context.Context, r *answer) {
 }
 
 func (w *stepWork) startNow(ctx context.Context, id string) error {
-	if err := w.e.launches.acquire(ctx, laneStart); err != nil {
+	if err := w.e.starts.take(ctx); err != nil {
 		return err
 	}
-	defer w.e.launches.release()
+	defer w.e.starts.leave()
 	return w.e.opt.Runtime.Start(ctx, id)
 }
 

@@ -48,9 +48,9 @@ test: ## set everything up and run unit, property and integration tests (RUN=reg
 	@scripts/engine with $(MAKE) --no-print-directory test-with-engine
 
 .PHONY: test-with-engine
-test-with-engine: # run by test; DOCKER_HOST is set
+test-with-engine: # run by test; DOCKER_HOST is set. -count=1: go test does not see that the programs changed
 	@env -u DOCKER_HOST ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" AWS_EC2_METADATA_DISABLED=true \
-		$(GO) test -p $(JOBS) -parallel 4 -timeout 20m $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
+		$(GO) test -p $(JOBS) -parallel 4 -count=1 -timeout 20m $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
 
 .PHONY: unit
 unit: ## run the tests that need no Docker engine

@@ -213,12 +213,7 @@ func (b *batch) wait(ctx context.Context) error {
 func (e *Engine) accept(r task.Request, now time.Time) *task.Record {
 	if r.Desired >= task.Created && r.Desired < task.Stopped {
 		in := task.Intake{TaskLimits: e.opt.TaskLimits, GPUSupport: e.opt.GPUSupport}
-		spec, reason := in.Accept(r.Spec)
-		if reason == "" {
-			if what := unsupported(spec); what != "" {
-				reason = task.Unrunnable(r.Spec.ARN, what)
-			}
-		}
+		spec, reason := Acceptance(in, r.Spec)
 		if reason != "" {
 			e.log.Warn("task rejected", zap.String("task", r.Spec.ARN), zap.String("reason", reason))
 			return &task.Record{Spec: r.Spec, State: task.RejectedState(r.Spec, reason, now)}

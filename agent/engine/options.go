@@ -42,8 +42,8 @@ type Options struct {
 	GPUSupport bool
 
 	// Creates and Starts bound how many of them run at once; stops, pulls and everything
-	// else are not bounded. Defaults: three and six for each logical CPU, which gave the
-	// shortest bursts of what was measured (docs/performance.md).
+	// else are not bounded. Defaults: three and six for each logical CPU; how little that
+	// matters is in docs/performance.md.
 	Creates, Starts int
 	// AdmissionAge is how long the oldest waiting task may be passed by smaller ones;
 	// default 5 min.

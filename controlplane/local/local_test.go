@@ -3,12 +3,15 @@ package local
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -228,5 +231,23 @@ func TestShutdownEndpoint(t *testing.T) {
 	}
 	if err := c.Local(t.Context(), http.MethodGet, "status", nil); err == nil {
 		t.Fatal("the server still answers")
+	}
+}
+
+// A client that connects ahead of its first request, as proxies and browsers do, must
+// not hold up the end.
+func TestCloseDoesNotWaitForSilentConnections(t *testing.T) {
+	s, _ := start(t, Options{})
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	get(t, http.MethodGet, s.URL()+"/health", nil) // accepted after the other
+	if err := s.Close(); err != nil {
+		t.Fatalf("close with a silent connection: %v", err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the silent connection: %d bytes, error %v; want its end", n, err)
 	}
 }

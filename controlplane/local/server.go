@@ -62,7 +62,8 @@ type Server struct {
 	close    func() error  // runs once
 
 	mu        sync.Mutex
-	lingering []net.Conn // of clients that wait for the end
+	lingering []net.Conn            // of clients that wait for the end
+	unasked   map[net.Conn]struct{} // connections without a request so far; nil once Close has begun
 }
 
 // Start serves until Close. The context bounds only the start.
@@ -77,7 +78,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", o.Listen, err)
 	}
-	s := &Server{options: o, log: o.Log, url: "http://" + reachable(listener.Addr()), asked: make(chan struct{}), served: make(chan struct{})}
+	s := &Server{options: o, log: o.Log, url: "http://" + reachable(listener.Addr()), asked: make(chan struct{}), served: make(chan struct{}), unasked: make(map[net.Conn]struct{})}
 	if err := s.compose(); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
@@ -87,6 +88,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		Handler: s.handler(), ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog:    zap.NewStdLog(o.Log.Named("http")),
 		BaseContext: func(net.Listener) context.Context { return s.stopping },
+		ConnState:   s.connState,
 	}
 	go func() {
 		defer close(s.served)
@@ -145,6 +147,7 @@ func (s *Server) Close() error { return s.close() }
 
 func (s *Server) shut() error {
 	s.stop() // ends event streams
+	s.dropUnasked()
 	s.hub.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownWait)
 	defer cancel()
@@ -161,6 +164,33 @@ func (s *Server) shut() error {
 	}
 	s.log.Info("ended")
 	return err
+}
+
+// connState keeps the connections on which nothing was asked yet.
+func (s *Server) connState(conn net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	ending := s.unasked == nil
+	if state != http.StateNew {
+		delete(s.unasked, conn)
+	} else if !ending {
+		s.unasked[conn] = struct{}{}
+	}
+	s.mu.Unlock()
+	if ending && state == http.StateNew {
+		_ = conn.Close() // nothing was asked, so nothing is lost
+	}
+}
+
+// dropUnasked closes the connections on which nothing was asked yet. http.Server's own
+// Shutdown waits five seconds for a first request on them.
+func (s *Server) dropUnasked() {
+	s.mu.Lock()
+	unasked := s.unasked
+	s.unasked = nil
+	s.mu.Unlock()
+	for conn := range unasked {
+		_ = conn.Close() // as above
+	}
 }
 
 // reachable is the address to connect to from this machine.

@@ -17,6 +17,9 @@ import (
 // an error too.
 func GatherHost(ctx context.Context) (platform.Host, error) { return linux.Gather(ctx) }
 
+// diskUsed tells how much of the disk that holds a directory is in use, in per cent.
+func diskUsed(dir string) (float64, error) { return linux.DiskUsed(dir) }
+
 // maxStacks bounds what a dump of all goroutines may take (docs/spec/03 section 2.4).
 const maxStacks = 640 << 10
 

@@ -13,5 +13,8 @@ import (
 // an error too.
 func GatherHost(ctx context.Context) (platform.Host, error) { return windows.Gather(ctx) }
 
+// diskUsed tells how much of the disk that holds a directory is in use, in per cent.
+func diskUsed(dir string) (float64, error) { return windows.DiskUsed(dir) }
+
 // dumpOnSignal does nothing: Windows has no SIGUSR1.
 func dumpOnSignal(*zap.Logger) (stop func()) { return func() {} }

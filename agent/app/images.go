@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
@@ -11,6 +12,7 @@ import (
 	"ecsagent/agent/credentials"
 	"ecsagent/agent/image"
 	"ecsagent/agent/image/ecr"
+	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
 )
 
@@ -31,9 +33,15 @@ func (a *agent) images(roles *credentials.Store) (*images, error) {
 	for _, problem := range problems {
 		a.log.Warn("registry login not usable", zap.String("setting", "ECS_ENGINE_AUTH_DATA"), zap.String("problem", problem))
 	}
-	accounts := image.NewAccounts(savedImages(a.loaded.Images, a.log))
-	puller := image.New(image.Options{
-		Engine: a.docker, Behavior: behavior, Accounts: accounts, Log: a.log,
+	i := &images{accounts: image.NewAccounts(savedImages(a.loaded.Images, a.log))}
+	i.Puller = image.New(image.Options{
+		Engine: a.docker, Behavior: behavior, Accounts: i.accounts, Log: a.log,
+		Parallel: a.cfg.ImagePullsAtOnce, Upfront: a.cfg.DependentContainersPullUpfront,
+		Ended: func() {
+			if i.cleaner != nil {
+				i.cleaner.Kick()
+			}
+		},
 		Limits: image.Limits{Manifest: a.cfg.ManifestPullTimeout, Pull: a.cfg.ImagePullTimeout},
 		Logins: image.Logins{
 			Engine: registries, ECR: a.ecrTokens(roles),
@@ -43,16 +51,63 @@ func (a *agent) images(roles *credentials.Store) (*images, error) {
 			},
 		},
 	})
-	i := &images{Puller: puller, accounts: accounts}
-	if !a.cfg.ImageCleanupDisabled && behavior != task.PullPreferCached {
-		i.cleaner = image.NewCleaner(image.CleanerOptions{
-			Engine: a.docker, Accounts: accounts, Forget: puller.Forget, Log: a.log,
-			Interval: a.cfg.ImageCleanupInterval, MinimumAge: a.cfg.ImageMinimumCleanupAge, PerCycle: a.cfg.NumImagesToDeletePerCycle,
-			Untracked: a.cfg.UntrackedImageCleanup, UntrackedAge: a.cfg.NonECSImageMinimumCleanupAge,
-			Exclude: append([]string{a.cfg.PauseImageName + ":" + a.cfg.PauseImageTag}, a.cfg.ImageCleanupExclusions...),
-		})
-	}
+	i.cleaner = a.imageCleaner(i, behavior)
 	return i, nil
+}
+
+// imageCleaner makes what removes images; nil when nothing ever does.
+func (a *agent) imageCleaner(i *images, behavior task.PullBehavior) *image.Cleaner {
+	byAge := behavior != task.PullPreferCached
+	if a.cfg.ImageCleanupDisabled || !byAge && a.cfg.ImageDiskHigh == 0 {
+		return nil
+	}
+	return image.NewCleaner(image.CleanerOptions{
+		Engine: a.docker, Accounts: i.accounts, Puller: i.Puller, Tasks: taskImages{a}, Log: a.log,
+		Idle: !byAge, Interval: a.cfg.ImageCleanupInterval, MinimumAge: a.cfg.ImageMinimumCleanupAge, PerCycle: a.cfg.NumImagesToDeletePerCycle,
+		Untracked: a.cfg.UntrackedImageCleanup, UntrackedAge: a.cfg.NonECSImageMinimumCleanupAge,
+		ContainerAge: a.cfg.TaskCleanupWait, PerCycleOther: a.cfg.NumNonECSContainersDeletedPerCycle,
+		Exclude: append([]string{a.cfg.PauseImageName + ":" + a.cfg.PauseImageTag}, a.cfg.ImageCleanupExclusions...),
+		Disk:    image.Watermarks{High: a.cfg.ImageDiskHigh, Low: a.cfg.ImageDiskLowMark(), Used: a.imageDisk},
+	})
+}
+
+// imageDisk tells how full the disk is that holds Docker's images.
+func (a *agent) imageDisk(ctx context.Context) (float64, error) {
+	root, err := a.docker.DataRoot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return diskUsed(root)
+}
+
+// taskImages tells the cleaner what the engine's tasks need.
+type taskImages struct{ a *agent }
+
+// Images implements image.Tasks.
+func (t taskImages) Images() (refs, ids []string) {
+	for _, s := range t.a.engine.Snapshots() {
+		for i := range s.Containers {
+			if !s.Containers[i].Internal() {
+				refs, ids = append(refs, s.Containers[i].Image), append(ids, s.State.Containers[i].ImageID)
+			}
+		}
+	}
+	return refs, ids
+}
+
+// Owns implements image.Tasks.
+func (t taskImages) Owns(c *runtime.Container) bool {
+	return t.a.engine.Snapshot(c.Labels[runtime.LabelTaskARN]) != nil
+}
+
+// released notes that a task does not use its images any more.
+func (i *images) released(s *task.Snapshot) {
+	if s == nil {
+		return
+	}
+	for n := range s.Containers {
+		i.accounts.Released(s.Containers[n].Image, time.Now())
+	}
 }
 
 // ecrTokens asks ECR with the instance's credentials or those of execution roles.

@@ -95,6 +95,7 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 		Attached: func(found network.Attachment) { a.confirm(ctx, reporter, attachments, found) },
 	})
 	forget := func(arn string) {
+		images.released(a.engine.Snapshot(arn))
 		reporter.Forget(arn)
 		roles.RemoveTask(arn)
 		if err := attachments.RemoveTask(ctx, arn); err != nil {

@@ -88,6 +88,9 @@ type Config struct {
 	UntrackedImageCleanup              bool
 	ImageCleanupExclusions             []string
 	ImagePullBehavior                  string // "default", "always", "once", "prefer-cached"
+	ImagePullsAtOnce                   int
+	ImageDiskHigh                      int // per cent; 0: off
+	ImageDiskLow                       int // per cent; see ImageDiskLowMark
 
 	// Task roles, metadata endpoint, audit (1.10.5).
 
@@ -228,6 +231,14 @@ type RateLimit struct{ Steady, Burst int }
 // Origin tells where the effective value of a setting comes from; name is the
 // variable's name, or the JSON member's for settings without a variable.
 func (c *Config) Origin(name string) Origin { return c.origins[name] }
+
+// ImageDiskLowMark is where removing images because of a full disk ends, in per cent.
+func (c *Config) ImageDiskLowMark() int {
+	if c.ImageDiskLow <= 0 || c.ImageDiskLow >= c.ImageDiskHigh {
+		return max(0, c.ImageDiskHigh-10)
+	}
+	return c.ImageDiskLow
+}
 
 // Explicit reports whether somebody set the setting, as opposed to a default.
 func (c *Config) Explicit(name string) bool {

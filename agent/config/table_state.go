@@ -184,6 +184,24 @@ func imageSettings() []Setting {
 			Text:  "Images, `name:tag`, that no clean-up removes, tracked ones included.",
 			value: as(commaList, func(c *Config) *[]string { return &c.ImageCleanupExclusions }),
 		},
+		both("8", Setting{
+			Name: "ECS_IMAGE_PULLS_AT_ONCE", Ours: true, Bounds: &bounds{min: "1", max: "100", toDefault: true},
+			Text:  "Images that are pulled at the same time; the others wait in a queue. A pull that makes no progress does not count.",
+			value: as(wholeNumber(), func(c *Config) *int { return &c.ImagePullsAtOnce }),
+		}),
+		both("0", Setting{
+			Name: "ECS_IMAGE_CLEANUP_DISK_HIGH_PERCENT", Ours: true, Bounds: &bounds{min: "0", max: "99"},
+			Needs: []condition{cleanupOn},
+			Text: "When more than this part of the disk with Docker's data is in use, images that no task or container uses are removed, " +
+				"the least recently used first and whatever their age, with every `ECS_IMAGE_PULL_BEHAVIOR`. 0 is off.",
+			value: as(wholeNumber(), func(c *Config) *int { return &c.ImageDiskHigh }),
+		}),
+		both("0", Setting{
+			Name: "ECS_IMAGE_CLEANUP_DISK_LOW_PERCENT", Ours: true, Bounds: &bounds{min: "0", max: "98"}, verify: verifyLowMark,
+			Needs: []condition{cleanupOn, {"`ECS_IMAGE_CLEANUP_DISK_HIGH_PERCENT` is set", func(c *Config) bool { return c.ImageDiskHigh > 0 }}},
+			Text:  "Where removing images because of a full disk ends. 0 is 10 less than the high mark.",
+			value: as(wholeNumber(), func(c *Config) *int { return &c.ImageDiskLow }),
+		}),
 		both("default", Setting{
 			Name: "ECS_IMAGE_PULL_BEHAVIOR", JSON: "ImagePullBehavior",
 			Text: "`default`: pull, fall back to the cached image. `always`: pull or fail. " +

@@ -109,6 +109,14 @@ func verifyRegion(c *Config) []complaint {
 	return warn(quoted(clip(c.Region))+"does not look like a region", want)
 }
 
+func verifyLowMark(c *Config) []complaint {
+	if c.ImageDiskHigh == 0 || c.ImageDiskLow < c.ImageDiskHigh {
+		return nil
+	}
+	return warn(fmt.Sprintf("is not below ECS_IMAGE_CLEANUP_DISK_HIGH_PERCENT; %d is used", c.ImageDiskLowMark()),
+		fmt.Sprintf("less than %d", c.ImageDiskHigh))
+}
+
 func verifyDockerHost(c *Config) []complaint {
 	scheme, rest, ok := strings.Cut(c.DockerEndpoint, "://")
 	switch {

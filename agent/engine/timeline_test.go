@@ -133,7 +133,7 @@ func TestWaitsInWords(t *testing.T) {
 			spec := specOf("one", "app")
 			r.run(spec)
 			r.pass(5 * time.Second)
-			r.wantWaits(spec, "app image: image app:1: pull, 3rd in queue 5")
+			r.wantWaits(spec, "app image: pull of app:1, 3rd in queue 5")
 		})
 	})
 	t.Run("docker is down", func(t *testing.T) {

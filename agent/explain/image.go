@@ -35,7 +35,7 @@ func (e *explainer) image(ctx context.Context, i int) (Image, error) {
 	}
 	notes := &noter{}
 	puller := image.New(image.Options{
-		Engine: notes, Behavior: e.s.Pull,
+		Engine: notes, Behavior: e.s.Pull, Upfront: e.s.PullUpfront,
 		Logins: image.Logins{Engine: e.s.Registries, ECR: notes, Secrets: notes},
 	})
 	defer puller.Close()
@@ -56,6 +56,7 @@ func (e *explainer) image(ctx context.Context, i int) (Image, error) {
 // they are asked for. The puller's calls for one image follow each other.
 type noter struct {
 	calls []string
+	here  bool // the image was pulled
 	login string
 	role  string // how the login was got
 }
@@ -77,8 +78,11 @@ func (n *noter) with(auth *runtime.RegistryAuth) {
 	}
 }
 
-// InspectImage implements image.Engine: no image is here.
+// InspectImage implements image.Engine: no image is here before its pull.
 func (n *noter) InspectImage(_ context.Context, ref string) (runtime.Image, error) {
+	if n.here {
+		return runtime.Image{ID: noDigest}, nil
+	}
 	return runtime.Image{}, fmt.Errorf("image %s: %w", ref, runtime.ErrNotFound)
 }
 
@@ -90,9 +94,10 @@ func (n *noter) DistributionDigest(_ context.Context, ref string, auth *runtime.
 }
 
 // Pull implements image.Engine.
-func (n *noter) Pull(_ context.Context, ref string, auth *runtime.RegistryAuth) error {
+func (n *noter) Pull(_ context.Context, ref string, auth *runtime.RegistryAuth, _ func(runtime.PullProgress)) error {
 	n.with(auth)
 	n.note("pull %s", ref)
+	n.here = true
 	return nil
 }
 

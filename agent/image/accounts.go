@@ -148,12 +148,24 @@ func (a *Accounts) inUse(ids []string, now time.Time) {
 	}
 }
 
-// idleSince reports whether an image was last used before a moment.
-func (a *Accounts) idleSince(id string, moment time.Time) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	r := a.byID[id]
-	return r != nil && !r.LastUsedAt.After(moment)
+// Released notes that a task that used the image of a name is gone.
+func (a *Accounts) Released(ref string, now time.Time) {
+	a.update(func(changed map[string]bool) {
+		if r := a.find(ref); r != nil {
+			r.LastUsedAt = now
+			changed[r.Image.ImageID] = true
+		}
+	})
+}
+
+// lost notes that an image does not have a name any more.
+func (a *Accounts) lost(id, ref string) {
+	a.update(func(changed map[string]bool) {
+		if r := a.byID[id]; r != nil && slices.Contains(r.Image.Names, ref) {
+			r.unname(ref)
+			changed[id] = true
+		}
+	})
 }
 
 // touch notes that a task asked for the image of a name.

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,20 +18,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fakeEngine is a Docker engine and its registry. A hook, when set, decides the
 // outcome of a call; attempt counts from 1 per method.
 type fakeEngine struct {
-	mu      sync.Mutex
-	local   map[string]runtime.Image // by reference as it was asked
-	remote  map[string]string        // digest by reference
-	calls   []string
-	counts  map[string]int
-	hooks   map[string]func(ctx context.Context, attempt int) error
-	logins  []string // user names, as given to the registry
-	running int      // pulls under way, and the most there ever were
-	most    int
+	mu     sync.Mutex
+	local  map[string]runtime.Image // by reference as it was asked
+	pulled map[string]bool          // by local name
+	remote map[string]string        // digest by reference
+	calls  []string
+	counts map[string]int
+	hooks  map[string]func(ctx context.Context, attempt int) error
+	tells  map[string]func(runtime.PullProgress) // of pulls under way, by what is pulled
+	// pullHook, when set, is the pull.
+	pullHook func(ctx context.Context, ref string) error
+	logins   []string // user names, as given to the registry
+	running  int      // pulls under way, and the most there ever were
+	most     int
 }
 
 func newFake() *fakeEngine {
 	return &fakeEngine{
-		local: map[string]runtime.Image{}, remote: map[string]string{}, counts: map[string]int{},
+		tells: map[string]func(runtime.PullProgress){},
+		local: map[string]runtime.Image{}, pulled: map[string]bool{}, remote: map[string]string{}, counts: map[string]int{},
 		hooks: map[string]func(context.Context, int) error{},
 	}
 }
@@ -63,6 +69,9 @@ func (f *fakeEngine) InspectImage(ctx context.Context, ref string) (runtime.Imag
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	img, ok := f.local[ref]
+	if !ok && f.pulled[localName(ref)] {
+		return runtime.Image{ID: "sha256:pulled"}, nil
+	}
 	if !ok {
 		return img, fail(nameManifest, "No such image: "+ref, runtime.ErrNotFound)
 	}
@@ -82,8 +91,9 @@ func (f *fakeEngine) DistributionDigest(ctx context.Context, ref string, auth *r
 	return digest, nil
 }
 
-func (f *fakeEngine) Pull(ctx context.Context, ref string, auth *runtime.RegistryAuth) error {
+func (f *fakeEngine) Pull(ctx context.Context, ref string, auth *runtime.RegistryAuth, told func(runtime.PullProgress)) error {
 	f.mu.Lock()
+	f.tells[ref] = told
 	f.running++
 	f.most = max(f.most, f.running)
 	f.mu.Unlock()
@@ -92,11 +102,36 @@ func (f *fakeEngine) Pull(ctx context.Context, ref string, auth *runtime.Registr
 		defer f.mu.Unlock()
 		f.running--
 	}()
-	return f.note(ctx, "pull", ref, auth)
+	err := f.note(ctx, "pull", ref, auth)
+	if f.pullHook != nil {
+		if !strings.HasPrefix(ref, "dead.") {
+			f.tell(ref)
+		}
+		err = f.pullHook(ctx, ref)
+	}
+	return f.got(ref, err)
 }
 
 func (f *fakeEngine) Tag(ctx context.Context, source, target string) error {
-	return f.note(ctx, "tag", source+" "+target, nil)
+	return f.got(target, f.note(ctx, "tag", source+" "+target, nil))
+}
+
+// tell lets a pull under way make progress.
+func (f *fakeEngine) tell(ref string) {
+	f.mu.Lock()
+	told := f.tells[ref]
+	f.mu.Unlock()
+	told(runtime.PullProgress{Layers: 2, Complete: 1, Bytes: 1500000, Total: 20000000})
+}
+
+// got notes that an image is there under a name from now on, unless err.
+func (f *fakeEngine) got(ref string, err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		f.pulled[localName(ref)] = true
+	}
+	return err
 }
 
 // have puts an image into the engine.

@@ -47,6 +47,24 @@ func (n name) pullRef(digest string) string {
 // tag is the name that an image pulled by digest gets afterwards.
 func (n name) tag() string { return reference.TagNameOnly(n.named).String() }
 
+// local is the name under which Docker keeps the image, the same for every way to
+// write it.
+func (n name) local() string {
+	if n.digest != "" {
+		return n.repository() + "@" + n.digest
+	}
+	return n.tag()
+}
+
+// localName is name.local of a reference; one that is none stands for itself.
+func localName(ref string) string {
+	n, err := parseName(ref, namePull)
+	if err != nil {
+		return ref
+	}
+	return n.local()
+}
+
 // digestIn returns the digest of the repository among an image's repository
 // digests, empty when there is none.
 func (n name) digestIn(img runtime.Image) string {

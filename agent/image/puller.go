@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,15 +12,15 @@ import (
 	"ecsagent/agent/task"
 )
 
-// defaultParallel is how many pulls, and how many questions for digests, run at
-// the same time.
-const defaultParallel = 16
+// defaultParallel is how many pulls move data at the same time.
+const defaultParallel = 8
 
 // Engine is the part of the container runtime that deals with images.
 type Engine interface {
 	InspectImage(ctx context.Context, ref string) (runtime.Image, error)
 	DistributionDigest(ctx context.Context, ref string, auth *runtime.RegistryAuth) (string, error)
-	Pull(ctx context.Context, ref string, auth *runtime.RegistryAuth) error
+	// Pull tells how far it is, often and from one goroutine.
+	Pull(ctx context.Context, ref string, auth *runtime.RegistryAuth, told func(runtime.PullProgress)) error
 	Tag(ctx context.Context, source, target string) error
 }
 
@@ -32,9 +31,14 @@ type Options struct {
 	Logins   Logins    // how to log in to registries
 	Accounts *Accounts // what was pulled before; nil starts with none
 	Limits   Limits    // zero fields take the defaults
-	Parallel int       // pulls at a time; default 16
-	Log      *zap.Logger
-	Now      func() time.Time // for tests
+	Parallel int       // pulls that move data at a time; default 8
+	// Upfront is ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT: with the behaviour once too, a
+	// local image makes up for a failed pull.
+	Upfront bool
+	// Ended, when set, hears of every attempt to pull that ended. It must not block.
+	Ended func()
+	Log   *zap.Logger
+	Now   func() time.Time // for tests
 }
 
 // Request names an image and what is needed to get it.
@@ -62,16 +66,20 @@ type Puller struct {
 	logins   *logins
 	accounts *Accounts
 	limits   Limits
+	upfront  bool
+	ended    func()
 	log      *zap.Logger
 	now      func() time.Time
 
-	stop     context.CancelFunc
-	done     sync.WaitGroup
-	slots    chan struct{} // a token per pull under way
-	digests  *flights[string]
-	pulls    *flights[runtime.Image]
-	inspects *flights[runtime.Image]
-	local    *cache
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+	queue     *queue
+	transfers transfers
+	claims    *claims
+	digests   *flights[string]
+	pulls     *flights[runtime.Image]
+	inspects  *flights[runtime.Image]
+	local     *cache
 }
 
 // New makes a puller. Close ends it.
@@ -88,11 +96,16 @@ func New(opts Options) *Puller {
 	if opts.Accounts == nil {
 		opts.Accounts = NewAccounts(nil)
 	}
+	if opts.Ended == nil {
+		opts.Ended = func() {}
+	}
 	base, stop := context.WithCancel(context.Background())
 	p := &Puller{
 		engine: opts.Engine, behavior: opts.Behavior, accounts: opts.Accounts,
 		limits: opts.Limits.or(DefaultLimits()), log: opts.Log, now: opts.Now,
-		stop: stop, slots: make(chan struct{}, opts.Parallel), local: newCache(),
+		upfront: opts.Upfront, ended: opts.Ended,
+		stop: stop, queue: newQueue(opts.Parallel), transfers: transfers{byKey: make(map[string]*transfer)},
+		claims: newClaims(), local: newCache(),
 	}
 	p.logins = newLogins(base, &p.done, opts.Logins, opts.Now)
 	p.digests = newFlights[string](base, &p.done)
@@ -153,6 +166,8 @@ func (p *Puller) Ensure(ctx context.Context, req Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	p.claims.want(n.local())
+	defer p.claims.leave(n.local())
 	if img, ok := p.suffices(ctx, n); ok {
 		return result(n, req, img), nil
 	}
@@ -176,7 +191,9 @@ func (p *Puller) Ensure(ctx context.Context, req Request) (Result, error) {
 }
 
 // strict reports whether a failed pull must not be made up for by a local image.
-func (p *Puller) strict() bool { return p.behavior == task.PullAlways || p.behavior == task.PullOnce }
+func (p *Puller) strict() bool {
+	return p.behavior == task.PullAlways || p.behavior == task.PullOnce && !p.upfront
+}
 
 func result(n name, req Request, img runtime.Image) Result {
 	r := Result{ImageID: img.ID, Digest: req.Digest, Env: img.Env}
@@ -231,64 +248,4 @@ func (p *Puller) inspect(ctx context.Context, n name) (runtime.Image, error) {
 		}
 		return img, err
 	})
-}
-
-// fetch gets the image from its registry, or finds that the registry's image is
-// already here.
-func (p *Puller) fetch(ctx context.Context, n name, req Request) (runtime.Image, error) {
-	if req.Digest != "" && n.digest == "" {
-		// The registry said a moment ago which image the name means. When the name
-		// means it here too, a pull would change nothing.
-		if img, err := p.inspect(ctx, n); err == nil && n.digestIn(img) == req.Digest {
-			p.accounts.Confirmed(n.given)
-			return img, nil
-		}
-	}
-	login, err := p.logins.find(n, req)
-	if err != nil {
-		return runtime.Image{}, err
-	}
-	key := n.given + " " + req.Digest + " " + login.key
-	return p.pulls.do(ctx, key, func(ctx context.Context) (runtime.Image, error) {
-		return p.pull(ctx, n, req.Digest, login)
-	})
-}
-
-// pull is one pull, whoever wants it.
-func (p *Puller) pull(ctx context.Context, n name, digest string, login login) (runtime.Image, error) {
-	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
-	case <-ctx.Done():
-		return runtime.Image{}, ctx.Err()
-	}
-	ref := n.pullRef(digest)
-	started := p.now()
-	err := p.limits.PullRetry.try(ctx, p.limits.Pull, "pulled", func(ctx context.Context) error {
-		return login.with(ctx, func(auth *runtime.RegistryAuth) error { return p.engine.Pull(ctx, ref, auth) })
-	})
-	if err != nil {
-		return runtime.Image{}, err
-	}
-	if n.digest == "" && digest != "" {
-		err := p.limits.TagRetry.try(ctx, p.limits.Tag, "pulled", func(ctx context.Context) error {
-			return p.engine.Tag(ctx, ref, n.tag())
-		})
-		if err != nil {
-			return runtime.Image{}, fmt.Errorf("tag image %q as %q: %w", ref, n.tag(), err)
-		}
-	}
-	p.local.forget(n.given)
-	p.log.Info("image pulled", zap.String("image", n.given), zap.Duration("took", p.now().Sub(started)))
-	img, err := p.inspect(ctx, n)
-	switch {
-	case err == nil:
-		p.accounts.Confirmed(n.given)
-	case errors.Is(err, context.Canceled):
-		return runtime.Image{}, err
-	default:
-		// It is there; only what it says of itself is not known.
-		p.log.Warn("pulled image not inspected", zap.String("image", n.given), zap.Error(err))
-	}
-	return img, nil
 }

@@ -231,7 +231,7 @@ func TestEngineCleansUp(t *testing.T) {
 	if _, err := p.Ensure(ctx, Request{Ref: w.ref, Digest: w.digest}); err != nil {
 		t.Fatal(err)
 	}
-	c := NewCleaner(CleanerOptions{Engine: w.docker, Accounts: accounts, Forget: p.Forget})
+	c := NewCleaner(CleanerOptions{Engine: w.docker, Accounts: accounts, Puller: p})
 	if err := c.Cycle(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -115,9 +115,9 @@ func (w Wait) stepDetail(spec *Spec) string {
 	c := &spec.Containers[w.Container]
 	switch w.Step {
 	case StepManifest:
-		return fmt.Sprintf("image %s: digest", c.Image)
+		return fmt.Sprintf("digest of %s", c.Image)
 	case StepPull:
-		return fmt.Sprintf("image %s: pull", c.Image)
+		return fmt.Sprintf("pull of %s", c.Image)
 	case StepProvision:
 		return "the network of container " + c.Name
 	}

@@ -146,7 +146,7 @@ func TestErrorNames(t *testing.T) {
 		{"GET /images/json", "CannotListImagesError", "listing", func(c *Client) error { _, err := c.ListImages(ctx); return err }},
 		{"GET /images/i/json", "CannotPullImageManifestError", "inspecting", func(c *Client) error { _, err := c.InspectImage(ctx, "i"); return err }},
 		{"GET /distribution/i/json", "CannotPullImageManifestError", "MANIFEST_PULLED", func(c *Client) error { _, err := c.DistributionDigest(ctx, "i", nil); return err }},
-		{"POST /images/create", "CannotPullContainerError", "pullBegin", func(c *Client) error { return c.Pull(ctx, "i", nil) }},
+		{"POST /images/create", "CannotPullContainerError", "pullBegin", func(c *Client) error { return c.Pull(ctx, "i", nil, nil) }},
 		{"POST /images/i/tag", "CannotPullContainerError", "pulled", func(c *Client) error { return c.Tag(ctx, "i", "j:1") }},
 		{"DELETE /images/i", "CannotRemoveImageError", "removing image", func(c *Client) error { return c.RemoveImage(ctx, "i") }},
 		{"POST /volumes/create", "CannotCreateVolumeError", "creating volume", func(c *Client) error {
@@ -222,7 +222,7 @@ func TestKinds(t *testing.T) {
 		f.handle("POST /images/create", answer)
 		err := c.Start(t.Context(), "x")
 		if tt.registry {
-			err = c.Pull(t.Context(), "x", nil)
+			err = c.Pull(t.Context(), "x", nil, nil)
 		}
 		var failure *runtime.Failure
 		if !errors.As(err, &failure) || !errors.Is(failure.Kind, tt.want) {
@@ -329,7 +329,7 @@ func TestHostileNames(t *testing.T) {
 		_, inspect := c.InspectImage(t.Context(), name)
 		_, digest := c.DistributionDigest(t.Context(), name, nil)
 		for what, err := range map[string]error{
-			"inspect": inspect, "digest": digest, "pull": c.Pull(t.Context(), name, nil),
+			"inspect": inspect, "digest": digest, "pull": c.Pull(t.Context(), name, nil, nil),
 			"remove": c.RemoveImage(t.Context(), name), "tag": c.Tag(t.Context(), name, "x"),
 		} {
 			if !errors.Is(err, runtime.ErrInvalid) {

@@ -44,7 +44,7 @@ func (c *Client) InspectImage(ctx context.Context, ref string) (runtime.Image, e
 		if err != nil {
 			return runtime.Image{}, err
 		}
-		img := runtime.Image{ID: in.ID, Tags: in.RepoTags, Digests: in.RepoDigests, Size: in.Size, Created: parseTime(in.Created)}
+		img := runtime.Image{ID: in.ID, Tags: in.RepoTags, Digests: in.RepoDigests, Size: in.Size, Created: parseTime(in.Created), Tagged: in.Metadata.LastTagTime}
 		if in.Config != nil {
 			img.Env = in.Config.Env
 		}

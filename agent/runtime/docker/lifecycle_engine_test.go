@@ -48,7 +48,7 @@ func tools(t *testing.T, c *Client) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Pull(t.Context(), ref, nil); err != nil {
+	if err := c.Pull(t.Context(), ref, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.RemoveImage(contextOf(t), ref) })

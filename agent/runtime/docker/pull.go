@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,8 +25,9 @@ func (s *stalled) Error() string {
 
 // Pull pulls an image, once, and returns when it is complete. It gives up when the
 // first progress takes longer than Timeouts.PullBegin and when progress pauses for
-// longer than Timeouts.PullInactive; ctx bounds the whole.
-func (c *Client) Pull(ctx context.Context, ref string, auth *runtime.RegistryAuth) error {
+// longer than Timeouts.PullInactive; ctx bounds the whole. told, unless nil, hears how
+// far the pull is with every message of Docker's; it must not block.
+func (c *Client) Pull(ctx context.Context, ref string, auth *runtime.RegistryAuth, told func(runtime.PullProgress)) error {
 	op := operation{name: namePull, label: "pullBegin", limit: c.limits.PullBegin, registry: true}
 	if err := checkReference(op, ref); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (c *Client) Pull(ctx context.Context, ref string, auth *runtime.RegistryAut
 	silence := time.AfterFunc(math.MaxInt64, func() { cancel(&stalled{c.limits.PullInactive}) })
 	defer silence.Stop()
 
-	err := c.pull(ctx, ref, auth, func() {
+	err := c.pull(ctx, ref, auth, told, func() {
 		begin.Stop()
 		silence.Reset(c.limits.PullInactive)
 	})
@@ -50,9 +50,9 @@ func (c *Client) Pull(ctx context.Context, ref string, auth *runtime.RegistryAut
 	return op.failure(ctx, err)
 }
 
-// pull makes the call and reads its progress to the end; progress is called for
-// every piece of it.
-func (c *Client) pull(ctx context.Context, ref string, auth *runtime.RegistryAuth, progress func()) error {
+// pull makes the call and reads its progress to the end; alive is called for every
+// piece of it.
+func (c *Client) pull(ctx context.Context, ref string, auth *runtime.RegistryAuth, told func(runtime.PullProgress), alive func()) error {
 	header, err := authHeader(auth)
 	if err != nil {
 		return err
@@ -62,31 +62,7 @@ func (c *Client) pull(ctx context.Context, ref string, auth *runtime.RegistryAut
 		return err
 	}
 	defer func() { _ = body.Close() }()
-	return readProgress(&observed{body, progress})
-}
-
-// readProgress reads the messages of a pull; one with an error ends it.
-func readProgress(r io.Reader) error {
-	dec := json.NewDecoder(r)
-	for {
-		var m struct {
-			Error  string `json:"error"`
-			Detail *struct {
-				Message string `json:"message"`
-			} `json:"errorDetail"`
-		}
-		err := dec.Decode(&m)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read pull progress: %w", err)
-		case m.Detail != nil && m.Detail.Message != "":
-			return errors.New(m.Detail.Message)
-		case m.Error != "":
-			return errors.New(m.Error)
-		}
-	}
+	return readProgress(&observed{body, alive}, told)
 }
 
 // observed tells of every read that yields something.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ecsagent/agent/runtime"
 )
 
@@ -56,7 +58,7 @@ func TestPull(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFake(t)
 			f.handle("POST /images/create", tt.serve)
-			err := f.connect(t, tt.limits).Pull(t.Context(), "r.example/x:1", nil)
+			err := f.connect(t, tt.limits).Pull(t.Context(), "r.example/x:1", nil, nil)
 			if tt.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -71,13 +73,44 @@ func TestPull(t *testing.T) {
 	}
 }
 
+// A pull tells how far it is: layers seen and complete, bytes of downloads begun.
+func TestPullTellsItsProgress(t *testing.T) {
+	lines := []string{
+		`{"status":"Pulling from x","id":"1"}`,
+		`{"status":"Pulling fs layer","id":"a"}`,
+		`{"status":"Already exists","id":"b"}`,
+		`{"status":"Downloading","id":"a","progressDetail":{"current":10,"total":100}}`,
+		`{"status":"Downloading","id":"c","progressDetail":{"current":5}}`,
+		`{"status":"Downloading","id":"c","progressDetail":{"current":-5,"total":-9}}`,
+		`{"status":"Download complete","id":"a"}`,
+		`{"status":"Extracting","id":"a","progressDetail":{"current":3,"total":100}}`,
+		`{"status":"Pull complete","id":"a"}`,
+		`{"status":"Pull complete","id":"a"}`,
+		`{"status":"Digest: sha256:0"}`,
+	}
+	want := []runtime.PullProgress{
+		{}, {Layers: 1}, {Layers: 2, Complete: 1}, {Layers: 2, Complete: 1, Bytes: 10, Total: 100},
+		{Layers: 3, Complete: 1, Bytes: 15, Total: 105}, {Layers: 3, Complete: 1, Bytes: 10, Total: 100},
+		{Layers: 3, Complete: 1, Bytes: 100, Total: 100}, {Layers: 3, Complete: 1, Bytes: 100, Total: 100},
+		{Layers: 3, Complete: 2, Bytes: 100, Total: 100}, {Layers: 3, Complete: 2, Bytes: 100, Total: 100},
+		{Layers: 3, Complete: 2, Bytes: 100, Total: 100},
+	}
+	f := newFake(t)
+	f.handle("POST /images/create", rawAnswer(strings.Join(lines, "\n")))
+	var got []runtime.PullProgress
+	err := f.connect(t, Timeouts{}).Pull(t.Context(), "x:1", nil, func(p runtime.PullProgress) { got = append(got, p) })
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
 func TestPullCancelled(t *testing.T) {
 	f := newFake(t)
 	f.handle("POST /images/create", stall)
 	c := f.connect(t, Timeouts{})
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
-	if err := c.Pull(ctx, "x", nil); !errors.Is(err, context.Canceled) || errors.Is(err, runtime.ErrTimeout) {
+	if err := c.Pull(ctx, "x", nil, nil); !errors.Is(err, context.Canceled) || errors.Is(err, runtime.ErrTimeout) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -93,7 +126,7 @@ func TestRegistryAuth(t *testing.T) {
 	f.handle("GET /distribution/x/json", record)
 	c := f.connect(t, Timeouts{})
 	auth := &runtime.RegistryAuth{Username: "AWS", Password: "p?>", ServerAddress: "https://1.dkr"}
-	if err := c.Pull(t.Context(), "x", auth); err != nil {
+	if err := c.Pull(t.Context(), "x", auth, nil); err != nil {
 		t.Fatal(err)
 	}
 	if d, err := c.DistributionDigest(t.Context(), "x", auth); err != nil || d != "sha256:abc" {
@@ -179,7 +212,14 @@ func FuzzReadProgress(f *testing.F) {
 	for _, seed := range []string{"", `{"status":"x"}`, `{"error":"x"}`, `{"errorDetail":{"message":"x"}}`, `{"errorDetail":null}`, `[]`, `{"error":1}`, "\n\n{}"} {
 		f.Add(seed)
 	}
-	f.Fuzz(func(_ *testing.T, text string) { _ = readProgress(strings.NewReader(text)) })
+	f.Add(`{"id":"a","status":"Downloading","progressDetail":{"current":9223372036854775807,"total":1}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		_ = readProgress(strings.NewReader(text), func(p runtime.PullProgress) {
+			if p.Layers < p.Complete || p.Layers > maxLayers {
+				t.Errorf("%+v", p)
+			}
+		})
+	})
 }
 
 // contextOf is live during clean-up too, unlike the test's own.

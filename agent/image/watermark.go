@@ -91,7 +91,7 @@ func (c *Cleaner) relieve(ctx context.Context, percent float64) (removed int, le
 		}
 	}
 	for i := 0; i < len(tracked)+len(others) && percent > float64(c.opts.Disk.Low); i++ {
-		gone := false
+		var gone bool
 		if i < len(tracked) {
 			gone = c.remove(ctx, tracked[i].Image.ImageID, tracked[i].Image.Names)
 		} else {

@@ -3,9 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"ecsagent/tests/harness"
@@ -32,12 +29,7 @@ func (e *env) eventually(d time.Duration, what string, ok func() (bool, error)) 
 	}
 }
 
-// termBit is SIGTERM in the masks of /proc/PID/status.
-const termBit = 1 << 14
-
-// minds waits until a container's process has said what it does with SIGTERM. The
-// kernel drops that signal for a first process that has not; a stop in the first
-// moments of a container would wait for its time-out.
+// minds waits until a container's process has said what it does with SIGTERM.
 func minds(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -46,20 +38,6 @@ func minds(ctx context.Context, id string) {
 		if err != nil || !info.State.Running {
 			return true, err
 		}
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", info.State.Pid))
-		if err != nil {
-			return false, err
-		}
-		if strings.HasPrefix(string(status), "Name:\trunc") { // not yet the container's program
-			return false, nil
-		}
-		for line := range strings.Lines(string(status)) {
-			name, mask, _ := strings.Cut(strings.TrimSpace(line), ":\t")
-			bits, err := strconv.ParseUint(mask, 16, 64)
-			if (name == "SigCgt" || name == "SigIgn") && err == nil && bits&termBit != 0 {
-				return true, nil
-			}
-		}
-		return false, nil
+		return harness.HeedsTerm(info.State.Pid)
 	})
 }

@@ -36,10 +36,15 @@ type Docker struct {
 	host   string
 	done   chan struct{}
 	end    context.CancelFunc
+	idle   func() // drops idle connections to the engine
 
 	mu        sync.Mutex
+	network   string // where the engine listens
+	address   string
+	down      bool
 	calls     []Call
 	intercept Intercept
+	faults    []*Fault
 	streams   map[*http.Request]context.CancelFunc // open event streams
 }
 
@@ -55,8 +60,15 @@ func NewDocker(socket, host string) (*Docker, error) {
 		return nil, fmt.Errorf("listen for a Docker proxy: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	d := &Docker{
+		host: "unix://" + socket, done: make(chan struct{}), streams: map[*http.Request]context.CancelFunc{},
+		network: network, address: address,
+	}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			d.mu.Lock()
+			network, address := d.network, d.address
+			d.mu.Unlock()
 			return (&net.Dialer{}).DialContext(ctx, network, address)
 		},
 		DisableCompression: true, MaxIdleConnsPerHost: 64,
@@ -68,10 +80,10 @@ func NewDocker(socket, host string) (*Docker, error) {
 		},
 		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
 	}
-	d := &Docker{host: "unix://" + socket, done: make(chan struct{}), streams: map[*http.Request]context.CancelFunc{}}
+	d.idle = transport.CloseIdleConnections
 	d.end = func() {
 		cancel()
-		transport.CloseIdleConnections()
+		d.idle()
 	}
 	d.server = &http.Server{
 		ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0),
@@ -91,6 +103,7 @@ func (d *Docker) Host() string { return d.host }
 // Close ends the proxy.
 func (d *Docker) Close() {
 	d.end()
+	d.CloseStreams()
 	_ = d.server.Close()
 	<-d.done
 }
@@ -120,11 +133,21 @@ func (d *Docker) serve(w http.ResponseWriter, r *http.Request, target http.Handl
 	c := Call{Method: r.Method, Path: Pattern(r.URL.Path), Query: r.URL.RawQuery, At: time.Now()}
 	d.mu.Lock()
 	d.calls = append(d.calls, c)
-	f := d.intercept
+	f, down := d.intercept, d.down
 	d.mu.Unlock()
+	if down {
+		panic(http.ErrAbortHandler)
+	}
 	if f != nil && f(c, w, r) {
 		return
 	}
+	forward := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.forward(c, w, r, target) })
+	if !d.suffer(c, w, r, forward) {
+		forward(w, r)
+	}
+}
+
+func (d *Docker) forward(c Call, w http.ResponseWriter, r *http.Request, target http.Handler) {
 	if c.Path != "/events" {
 		target.ServeHTTP(w, r)
 		return

@@ -55,12 +55,12 @@ func TestCleanup(t *testing.T) {
 	})
 }
 
-// TestCleanupInsists: a container that cannot be removed is stopped, and tried again
-// until it is gone; a crash in between changes nothing (chapter 14, numbers 26 and 27).
+// TestCleanupInsists: a container that cannot be removed is tried again until it is
+// gone (chapter 14, numbers 26 and 27).
 func TestCleanupInsists(t *testing.T) {
 	in(t, nil, func(r *rig) {
 		spec := specOf("one", "app")
-		r.docker.Disturb(enginetest.Stop, "", enginetest.Knob{Err: errors.New("cannot kill")})
+		r.docker.Disturb(enginetest.Remove, "", enginetest.Knob{Err: errors.New("device or resource busy")})
 		r.run(spec)
 		r.stopTask(spec)
 		r.pass(time.Minute)
@@ -70,7 +70,7 @@ func TestCleanupInsists(t *testing.T) {
 		if len(r.docker.Containers()) != 1 {
 			t.Fatal("gone though it cannot be removed")
 		}
-		r.docker.Disturb(enginetest.Stop, "", enginetest.Knob{})
+		r.docker.Disturb(enginetest.Remove, "", enginetest.Knob{})
 		r.pass(2 * time.Hour)
 		if len(r.docker.Containers()) != 0 || r.Snapshot(spec.ARN) != nil {
 			t.Error("not cleaned up")

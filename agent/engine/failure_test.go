@@ -15,7 +15,8 @@ import (
 
 func TestStopFailures(t *testing.T) {
 	boom := &task.Error{Name: "CannotStopContainerError", Message: "Error response from daemon: boom"}
-	t.Run("docker answers", func(t *testing.T) {
+	const shown = "CannotStopContainerError: Error response from daemon: boom"
+	t.Run("killed in the end", func(t *testing.T) {
 		in(t, nil, func(r *rig) {
 			spec := specOf("one", "app")
 			r.run(spec)
@@ -23,11 +24,73 @@ func TestStopFailures(t *testing.T) {
 			r.stopTask(spec)
 			r.pass(10 * time.Second)
 			st := r.want(spec, task.Stopped)
-			if c := st.Containers[0]; c.Error == nil || c.Error.Error() != "CannotStopContainerError: Error response from daemon: boom" || c.ExitCode != nil {
+			if c := &st.Containers[0]; c.Error == nil || c.Error.Error() != shown || exitOf(c) != "137" {
 				t.Errorf("container %+v", c)
 			}
-			if n := r.docker.Count(enginetest.Stop); n != 5 {
-				t.Errorf("%d attempts", n)
+			if n, kills := r.docker.Count(enginetest.Stop), r.docker.Count(enginetest.Kill); n != 5 || kills != 1 {
+				t.Errorf("%d stops, %d kills", n, kills)
+			}
+		})
+	})
+	t.Run("cannot even be killed", func(t *testing.T) {
+		in(t, nil, func(r *rig) {
+			big, next := specOf("one", "app"), specOf("two", "app")
+			big.Memory, next.Memory = 1500, 1500
+			r.run(big)
+			r.docker.Disturb(enginetest.Stop, "", enginetest.Knob{Err: boom})
+			r.docker.Disturb(enginetest.Kill, "", enginetest.Knob{Err: boom})
+			r.stopTask(big)
+			r.run(next)
+			r.pass(2 * time.Hour)
+			st := r.want(big, task.Running)
+			if c := &st.Containers[0]; c.Error == nil || c.Error.Error() != shown {
+				t.Errorf("container %+v", c)
+			}
+			if st := r.state(next); st.Known != task.None {
+				t.Errorf("the resources of a container that runs were given away: %+v", st)
+			}
+			if n := r.docker.Count(enginetest.Kill); n < 60 || n > 130 {
+				t.Errorf("%d kills in two hours", n)
+			}
+			r.docker.Disturb(enginetest.Stop, "", enginetest.Knob{})
+			r.pass(2 * time.Minute)
+			st = r.want(big, task.Stopped)
+			if c := &st.Containers[0]; c.Error == nil || c.Error.Error() != shown || exitOf(c) != "143" {
+				t.Errorf("container %+v", c)
+			}
+			r.want(next, task.Running)
+		})
+	})
+	t.Run("never answered", func(t *testing.T) {
+		in(t, nil, func(r *rig) {
+			spec := specOf("one", "app")
+			r.run(spec)
+			late := &runtime.Failure{Reason: task.Error{Name: "DockerTimeoutError", Message: "Could not transition to stopped; timed out after waiting 2m30s"}, Kind: runtime.ErrTimeout}
+			r.docker.Disturb(enginetest.Stop, "", enginetest.Knob{Delay: 150 * time.Second, Err: late})
+			r.stopTask(spec)
+			r.pass(149 * time.Second)
+			r.want(spec, task.Running)
+			r.pass(2 * time.Second)
+			st := r.want(spec, task.Stopped)
+			if c := &st.Containers[0]; c.Error == nil || c.Error.Error() != late.Reason.Error() || exitOf(c) != "137" {
+				t.Errorf("container %+v", c)
+			}
+			if n := r.docker.Count(enginetest.Stop); n != 1 {
+				t.Errorf("%d stops", n)
+			}
+		})
+	})
+	t.Run("docker lies", func(t *testing.T) {
+		in(t, nil, func(r *rig) {
+			spec := specOf("one", "app")
+			r.run(spec)
+			r.docker.Disturb(enginetest.Stop, "", enginetest.Knob{Err: enginetest.ErrLie, Times: 2})
+			r.stopTask(spec)
+			r.pass(time.Second)
+			r.want(spec, task.Running)
+			r.pass(5 * time.Second)
+			if st := r.want(spec, task.Stopped); st.Containers[0].Error != nil || exitOf(&st.Containers[0]) != "143" {
+				t.Errorf("container %+v", st.Containers[0])
 			}
 		})
 	})

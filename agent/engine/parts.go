@@ -31,6 +31,7 @@ type Runtime interface {
 	Create(ctx context.Context, r runtime.CreateRequest) (id string, err error)
 	Start(ctx context.Context, id string) error
 	Stop(ctx context.Context, id string, timeout time.Duration) error
+	Kill(ctx context.Context, id string) error
 	Inspect(ctx context.Context, idOrName string) (runtime.Container, error)
 	List(ctx context.Context) ([]runtime.Container, error)
 	Remove(ctx context.Context, id string) error

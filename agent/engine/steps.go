@@ -80,7 +80,7 @@ func (m stepMessage) handle(a *actor) {
 		if s.Kind == task.StepCreate && len(m.done.HostPorts) > 0 {
 			a.keepPorts(s.Container, m.done.HostPorts)
 		}
-		if s.Kind == task.StepStop && m.done.Err == nil && m.done.Sight == nil {
+		if s.Kind == task.StepStop && !m.done.Unstopped && m.done.Sight == nil {
 			m.done.Sight = cw.ending()
 		}
 	}

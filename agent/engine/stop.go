@@ -28,8 +28,9 @@ const (
 )
 
 // stop stops the container: up to five attempts of one stop call, and an inspect
-// where Docker's events do not tell how it ended. When they all fail and Docker does not
-// answer a ping, nothing is known and the planner has it tried again.
+// where Docker's events do not tell how it ended. When they all fail it is killed. A
+// container that may run after that keeps its task, and the host's resources, as they
+// are: the planner has it tried again, until Docker shows that it does not run.
 func (w *stepWork) stop(ctx context.Context, r *answer) {
 	c := w.state()
 	id := c.RuntimeID
@@ -45,24 +46,70 @@ func (w *stepWork) stop(ctx context.Context, r *answer) {
 		w.e.log.Warn("container not stopped", zap.String("task", w.snap.ARN), zap.String("container", w.container().Name),
 			zap.Int("attempt", attempt), zap.Error(err))
 		w.box.put(stopFailedMessage{container: w.step.Container, attempt: attempt, err: err})
-		if attempt == stopAttempts || !sleep(ctx, wait+time.Duration(float64(wait)*stopJitter*w.e.opt.Random())) {
+		// After a time-out Docker has had two minutes more than the container.
+		if attempt == stopAttempts || errors.Is(err, runtime.ErrTimeout) ||
+			!sleep(ctx, wait+time.Duration(float64(wait)*stopJitter*w.e.opt.Random())) {
 			break
 		}
 	}
-	r.done.Err = reason(err, "CannotStopContainerError")
-	r.done.Sight = nil
+	w.escalate(ctx, id, err, r)
+}
+
+// escalate kills a container that Docker did not stop. The failure that led here is the
+// container's reason, unless Docker does not answer at all: what may heal by itself is
+// no reason.
+func (w *stepWork) escalate(ctx context.Context, id string, failed error, r *answer) {
 	pingCtx, cancel := context.WithTimeout(ctx, pingLimit)
 	defer cancel()
-	r.done.Unreachable = w.e.opt.Runtime.Ping(pingCtx) != nil
+	if w.e.opt.Runtime.Ping(pingCtx) != nil {
+		r.done.Unstopped = true
+		return
+	}
+	r.done.Err = reason(failed, "CannotStopContainerError")
+	w.e.log.Error("container cannot be stopped, it is killed", zap.String("task", w.snap.ARN),
+		zap.String("container", w.container().Name), zap.String("id", id), zap.Error(failed))
+	killed := w.e.opt.Runtime.Kill(ctx, id)
+	if errors.Is(killed, runtime.ErrNotFound) {
+		return
+	}
+	if killed == nil {
+		if end, told := w.awaitEnd(ctx); told {
+			r.done.Sight = endSight(end)
+			return
+		}
+	}
+	seen, err := w.e.opt.Runtime.Inspect(ctx, id)
+	switch {
+	case errors.Is(err, runtime.ErrNotFound):
+	case err == nil && seen.Status == task.ContainerStopped:
+		r.done.Sight = sightOf(&seen)
+	default:
+		r.done.Unstopped = true
+		if err = errors.Join(killed, err); err != nil {
+			w.box.put(stopFailedMessage{container: w.step.Container, killed: true, err: err})
+		}
+	}
 }
+
+func endSight(end runtime.Event) *task.Sight {
+	return &task.Sight{Status: task.ContainerStopped, ExitCode: end.ExitCode, FinishedAt: end.Time}
+}
+
+// errRunsOn is a stop that Docker calls done although it shows the container running.
+var errRunsOn = errors.New("docker says that the container was stopped and shows that it runs")
 
 // stopFailedMessage tells of an attempt that failed while the step goes on.
 type stopFailedMessage struct {
 	container, attempt int
+	killed             bool // of the kill after the attempts
 	err                error
 }
 
 func (m stopFailedMessage) handle(a *actor) {
+	if m.killed {
+		a.note(m.container, task.EventStopFailed, "kill: "+m.err.Error())
+		return
+	}
 	a.containers[m.container].stops = m.attempt
 	a.note(m.container, task.EventStopFailed, fmt.Sprintf("%s attempt: %s", task.Ordinal(m.attempt), m.err))
 }
@@ -75,15 +122,17 @@ func (w *stepWork) stopOnce(ctx context.Context, id string, timeout time.Duratio
 	}
 	if err == nil && w.state().Known.IsRunning() {
 		if end, told := w.awaitEnd(ctx); told {
-			r.done.Sight = &task.Sight{Status: task.ContainerStopped, ExitCode: end.ExitCode, FinishedAt: end.Time}
+			r.done.Sight = endSight(end)
 			return nil
 		}
 	}
 	seen, lookErr := w.e.opt.Runtime.Inspect(ctx, id)
 	switch {
-	case lookErr == nil && (err == nil || seen.Status == task.ContainerStopped):
+	case lookErr == nil && (seen.Status == task.ContainerStopped || err == nil && seen.Status != task.ContainerRunning):
 		r.done.Sight = sightOf(&seen)
 		return nil
+	case lookErr == nil && err == nil:
+		return errRunsOn
 	case errors.Is(lookErr, runtime.ErrNotFound):
 		return nil
 	}

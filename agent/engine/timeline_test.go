@@ -143,7 +143,7 @@ func TestWaitsInWords(t *testing.T) {
 			r.docker.Down(true)
 			r.stopTask(spec)
 			r.pass(7 * time.Second)
-			if got := r.waits(spec); len(got) != 2 || !strings.HasPrefix(got[0], "app docker: Docker to answer (2nd attempt)") {
+			if got := r.waits(spec); len(got) != 2 || !strings.HasPrefix(got[0], "app docker: Docker to stop container app (2nd attempt)") {
 				t.Errorf("waits %q", got)
 			}
 			r.stop()

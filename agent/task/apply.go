@@ -142,7 +142,14 @@ func (a *applier) doneForward(c *ContainerState, d *Done) {
 		return
 	}
 	c.Error = nil
-	a.merge(d.Step.Container, d.Sight)
+	sight := d.Sight
+	if sight != nil && sight.Status == ContainerStopped {
+		// The exit that follows brings its end: by that it is known as one not dealt with.
+		running := *sight
+		running.FinishedAt = time.Time{}
+		sight = &running
+	}
+	a.merge(d.Step.Container, sight)
 	a.raise(c, d.Step.Kind.Target())
 }
 
@@ -162,7 +169,10 @@ func (a *applier) doneRestart(c *ContainerState, d *Done) {
 }
 
 func (a *applier) doneStop(c *ContainerState, d *Done) {
-	if d.Unreachable {
+	if d.Unstopped {
+		if d.Err != nil {
+			a.blame(c, d.Err)
+		}
 		c.Retries++
 		c.RetryAt = a.now.Add(min(time.Second<<min(c.Retries, 6), time.Minute))
 		return

@@ -46,7 +46,7 @@ func TestStepFailures(t *testing.T) {
 		{"start", StepStart, ContainerCreated, Done{}, PullDefault, want{ContainerCreated, ContainerStopped, Stopped, false, true}},
 		{"start, who knows", StepStart, ContainerCreated, Done{Uncertain: true}, PullDefault, want{ContainerCreated, ContainerStopped, Stopped, true, true}},
 		{"stop", StepStop, ContainerRunning, Done{}, PullDefault, want{ContainerStopped, ContainerStopped, Stopped, false, true}},
-		{"stop, Docker is down", StepStop, ContainerRunning, Done{Unreachable: true}, PullDefault, want{ContainerRunning, ContainerRunning, Running, false, false}},
+		{"stop, and it runs on", StepStop, ContainerRunning, Done{Unstopped: true}, PullDefault, want{ContainerRunning, ContainerRunning, Running, false, true}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -65,14 +65,14 @@ func TestStepFailures(t *testing.T) {
 	}
 }
 
-func TestUnreachableStopIsRetriedLater(t *testing.T) {
+func TestFailedStopIsRetriedLater(t *testing.T) {
 	spec, st := at(ContainerRunning, ContainerStopped)
 	Apply(spec, st, Desire{Status: Stopped}, t0, admitted)
 	var waited time.Duration
 	now := t0
 	for range 8 {
 		st.Containers[0].Applied = ContainerStopped
-		Apply(spec, st, Done{Step: Step{Kind: StepStop}, Err: failure, Unreachable: true}, now, admitted)
+		Apply(spec, st, Done{Step: Step{Kind: StepStop}, Unstopped: true}, now, admitted)
 		m := Settle(spec, st, now, admitted)
 		if len(m.Steps) != 0 || !m.Wake.After(now) || waitsOf(m) != fmt.Sprintf("%d ", WaitRuntime) {
 			t.Fatalf("after a failure: %+v", m)
@@ -421,5 +421,36 @@ func TestDesiredNeverGoesBack(t *testing.T) {
 	Apply(spec, st, Desire{Status: Running}, t0, admitted)
 	if st.Desired != Stopped || st.Containers[0].Desired != ContainerStopped {
 		t.Errorf("desired %v", st.Desired)
+	}
+}
+
+// A container that has exited by the time of the inspect after its start is seen to run
+// first, and then its exit counts as any other, with a restart policy too.
+func TestExitDuringStart(t *testing.T) {
+	code := 4
+	sight := Sight{Status: ContainerStopped, ExitCode: &code, StartedAt: t0, FinishedAt: t0.Add(time.Millisecond)}
+	for name, tt := range map[string]struct {
+		policy *RestartPolicy
+		known  ContainerStatus
+		again  bool
+	}{
+		"no policy":           {nil, ContainerStopped, false},
+		"within the period":   {&RestartPolicy{Enabled: true, AttemptPeriod: time.Minute}, ContainerStopped, false},
+		"to be started again": {&RestartPolicy{Enabled: true}, ContainerRunning, true},
+		"ignored exit code":   {&RestartPolicy{Enabled: true, IgnoredExitCodes: []int{4}}, ContainerStopped, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec, st := at(ContainerCreated, ContainerRunning)
+			spec.Containers[0].Restart = tt.policy
+			st.Containers[0].Applied = ContainerRunning
+			Apply(spec, st, Done{Step: Step{Kind: StepStart}, Sight: &sight}, t0, admitted)
+			if c := &st.Containers[0]; c.Known != ContainerRunning || c.ExitCode == nil || *c.ExitCode != 4 {
+				t.Fatalf("after the start: %+v", c)
+			}
+			Apply(spec, st, Exit{ExitCode: &code, Sight: &sight, Time: sight.FinishedAt}, t0, admitted)
+			if c := &st.Containers[0]; c.Known != tt.known || c.Restarting != tt.again || !c.FinishedAt.Equal(sight.FinishedAt) {
+				t.Errorf("after the exit: %+v", c)
+			}
+		})
 	}
 }

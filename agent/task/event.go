@@ -86,9 +86,9 @@ type Done struct {
 
 	// Uncertain, with Err of a start: the container may run nevertheless.
 	Uncertain bool
-	// Unreachable, with Err of a stop: Docker does not even answer a ping, so nothing
-	// is known of the container.
-	Unreachable bool
+	// Unstopped, of a stop: the container may still run, so it is tried again. Err, when
+	// there is one, is the reason all the same; without one Docker does not even answer.
+	Unstopped bool
 
 	ImageID, Digest     string    // StepManifest, StepPull
 	PullStart, PullStop time.Time // StepPull; zero when nothing was pulled

@@ -12,7 +12,7 @@ const (
 	WaitShutdown                       // another container that must stop first
 	WaitVolume                         // a volume
 	WaitCredentials                    // the execution role's credentials
-	WaitRuntime                        // Docker to answer
+	WaitRuntime                        // another attempt to stop a container
 	WaitStep                           // the end of a step that is under way
 	WaitLook                           // the first look at Docker after the agent started
 	WaitState                          // the disk to take the task's state
@@ -76,7 +76,7 @@ func (w Wait) Text(spec *Spec) string {
 	case WaitCredentials:
 		return "waiting for execution role credentials"
 	}
-	return "waiting for Docker to answer"
+	return "waiting for Docker to stop it"
 }
 
 // Detail tells a person what is waited for.
@@ -97,7 +97,7 @@ func (w Wait) Detail(spec *Spec) string {
 	case WaitCredentials:
 		return "credentials of the task execution role"
 	case WaitRuntime:
-		return "Docker to answer" + attemptText(w.Attempt)
+		return fmt.Sprintf("Docker to stop container %s%s", spec.Containers[w.Container].Name, attemptText(w.Attempt))
 	case WaitLook:
 		return "Docker to show which containers exist"
 	case WaitState:

@@ -1,12 +1,27 @@
 package task
 
 import (
+	"flag"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 )
+
+// checks is how many tasks each property is tried on, unless the command line says.
+const checks = "3000"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		_ = flag.Set("rapid.checks", checks)
+	}
+	os.Exit(m.Run())
+}
 
 // world plays Docker and the clock for one task. It keeps its own record of what
 // really happened, against which the planner's decisions are judged.
@@ -22,6 +37,7 @@ type world struct {
 	created  []int // create steps per container
 	steps    int
 	asked    bool // ECS asked for STOPPED
+	calm     bool // what starts now runs on
 }
 
 type realContainer struct {
@@ -188,7 +204,10 @@ func (w *world) finish(k int, fail bool) {
 			r.running = d.Uncertain && rapid.Bool().Draw(w.t, "runs nevertheless")
 			r.ranOnce = r.ranOnce || r.running
 		case StepStop:
-			d.Unreachable = true
+			d.Unstopped = true
+			if rapid.Bool().Draw(w.t, "docker is down") {
+				d.Err = nil
+			}
 		}
 		w.apply(d)
 		return
@@ -199,7 +218,16 @@ func (w *world) finish(k int, fail bool) {
 		d.RuntimeID = fmt.Sprintf("id%d", s.Container)
 	case StepStart, StepRestart:
 		r.running, r.ranOnce, r.exit = true, true, nil
+		w.now = w.now.Add(time.Second)
 		d.Sight = &Sight{Status: ContainerRunning, StartedAt: w.now}
+		if code := rapid.SampledFrom([]int{-1, -1, -1, 0, 1}).Draw(w.t, "exits at once"); code >= 0 && !w.calm {
+			// The inspect after the start shows that it has ended already.
+			w.end(r, code)
+			d.Sight.Status, d.Sight.ExitCode, d.Sight.FinishedAt = ContainerStopped, r.exit, w.now
+			w.apply(d)
+			w.apply(Exit{Container: s.Container, ExitCode: r.exit, Sight: d.Sight, Time: w.now})
+			return
+		}
 	case StepStop:
 		if r.running {
 			w.end(r, 137)
@@ -255,6 +283,7 @@ func (w *world) step() {
 
 // fair lets everything happen that containers wait for, until nothing moves.
 func (w *world) fair() {
+	w.calm = true
 	for range 500 {
 		moves := w.settle()
 		switch {
@@ -316,6 +345,11 @@ func TestAnyTaskEnds(t *testing.T) {
 		case Running:
 			if w.st.Desired != Running {
 				t.Fatalf("the task should stop and does not: %+v", w.st)
+			}
+			for i, r := range w.real {
+				if c := &w.st.Containers[i]; c.Known.IsRunning() != r.running {
+					t.Fatalf("container %d runs: %v, and is known as %v", i, r.running, c.Known)
+				}
 			}
 		case Stopped:
 			if !w.explained() {

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -17,6 +18,7 @@ const (
 	Create       Op = "create"
 	Start        Op = "start"
 	Stop         Op = "stop"
+	Kill         Op = "kill"
 	Inspect      Op = "inspect"
 	List         Op = "list"
 	Remove       Op = "remove"
@@ -38,6 +40,9 @@ type Knob struct {
 	Times    int // how often; 0 means always
 }
 
+// ErrLie is the Err of a stop that is answered as done although nothing was done.
+var ErrLie = errors.New("answered as done")
+
 // Disturb turns a knob for an op on the containers with this name, or on all when
 // it is empty. A zero knob turns it off.
 func (r *Runtime) Disturb(op Op, container string, k Knob) {
@@ -56,7 +61,7 @@ func (r *Runtime) Down(down bool) {
 	if down {
 		k.Err = &runtime.Failure{Reason: task.Error{Name: "CannotConnect", Message: "docker is down"}, Kind: runtime.ErrUnavailable}
 	}
-	for _, op := range []Op{Create, Start, Stop, Inspect, List, Remove, Ping, CreateVolume, InspectVol, RemoveVolume} {
+	for _, op := range []Op{Create, Start, Stop, Kill, Inspect, List, Remove, Ping, CreateVolume, InspectVol, RemoveVolume} {
 		r.Disturb(op, "", k)
 	}
 }

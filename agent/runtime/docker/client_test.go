@@ -129,7 +129,7 @@ func TestEngineUnreachable(t *testing.T) {
 func TestErrorNames(t *testing.T) {
 	const short = 20 * time.Millisecond
 	limits := Timeouts{
-		Create: short, Start: short, StopGrace: short, Inspect: short, Remove: short, List: short, Ping: short, ImageInspect: short,
+		Create: short, Start: short, StopGrace: short, Kill: short, Inspect: short, Remove: short, List: short, Ping: short, ImageInspect: short,
 		Manifest: short, PullBegin: short, Tag: short, RemoveImage: short, Volume: short, Plugins: short,
 	}
 	ctx := context.Background()
@@ -140,6 +140,7 @@ func TestErrorNames(t *testing.T) {
 		{"POST /containers/create", "CannotCreateContainerError", "created", func(c *Client) error { _, err := c.Create(ctx, createRequest("n", "t")); return err }},
 		{"POST /containers/x/start", "CannotStartContainerError", "started", func(c *Client) error { return c.Start(ctx, "x") }},
 		{"POST /containers/x/stop", "CannotStopContainerError", "stopped", func(c *Client) error { return c.Stop(ctx, "x", 0) }},
+		{"POST /containers/x/kill", "CannotStopContainerError", "stopped", func(c *Client) error { return c.Kill(ctx, "x") }},
 		{"GET /containers/x/json", "CannotInspectContainerError", "inspecting", func(c *Client) error { _, err := c.Inspect(ctx, "x"); return err }},
 		{"DELETE /containers/x", "CannotRemoveContainerError", "removing", func(c *Client) error { return c.Remove(ctx, "x") }},
 		{"GET /containers/json", "CannotListContainersError", "listing", func(c *Client) error { _, err := c.List(ctx); return err }},
@@ -298,6 +299,22 @@ func TestStop(t *testing.T) {
 	f.handle("POST /containers/x/stop", func(w http.ResponseWriter, _ *http.Request) { fail(w, 404, "No such container: x") })
 	err := c.Stop(t.Context(), "x", 0)
 	if !errors.Is(err, runtime.ErrNotFound) || reasonOf(err) != "NoSuchContainerError: Container not found: x" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestKill(t *testing.T) {
+	f := newFake(t)
+	c := f.connect(t, Timeouts{})
+	f.handle("POST /containers/x/kill", func(w http.ResponseWriter, _ *http.Request) { fail(w, 409, "Container x is not running") })
+	if err := c.Kill(t.Context(), "x"); err != nil {
+		t.Error(err)
+	}
+	if calls := f.seen(); calls[len(calls)-1] != "POST /v1.41/containers/x/kill?signal=KILL" {
+		t.Errorf("calls %q", calls)
+	}
+	f.handle("POST /containers/x/kill", func(w http.ResponseWriter, _ *http.Request) { fail(w, 404, "No such container: x") })
+	if err := c.Kill(t.Context(), "x"); !errors.Is(err, runtime.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -86,6 +86,17 @@ func (c *Client) Stop(ctx context.Context, id string, timeout time.Duration) err
 	return err
 }
 
+// Kill ends a container with SIGKILL. One that does not run is left alone; one that does
+// not exist is a failure of kind runtime.ErrNotFound.
+func (c *Client) Kill(ctx context.Context, id string) error {
+	op := operation{name: "CannotStopContainerError", label: "stopped", limit: c.limits.Kill}
+	err := run(ctx, op, func(ctx context.Context) error { return c.api().ContainerKill(ctx, id, "KILL") })
+	if errors.Is(err, runtime.ErrConflict) {
+		return nil // it does not run
+	}
+	return err
+}
+
 // Remove removes a container, even one that still runs, and its anonymous volumes.
 // A container that does not exist is no failure.
 func (c *Client) Remove(ctx context.Context, id string) error {

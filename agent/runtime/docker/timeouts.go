@@ -7,6 +7,7 @@ type Timeouts struct {
 	Create        time.Duration // ECS_CONTAINER_CREATE_TIMEOUT
 	Start         time.Duration // ECS_CONTAINER_START_TIMEOUT
 	StopGrace     time.Duration // on top of the container's own stop timeout
+	Kill          time.Duration
 	Inspect       time.Duration
 	Remove        time.Duration
 	List          time.Duration
@@ -32,6 +33,7 @@ func DefaultTimeouts(goos string) Timeouts {
 		Create:        4 * time.Minute,
 		Start:         3 * time.Minute,
 		StopGrace:     2 * time.Minute,
+		Kill:          2 * time.Minute,
 		Inspect:       30 * time.Second,
 		Remove:        5 * time.Minute,
 		List:          10 * time.Minute,
@@ -59,7 +61,7 @@ func DefaultTimeouts(goos string) Timeouts {
 // or returns t with the zero fields taken from d.
 func (t Timeouts) or(d Timeouts) Timeouts {
 	for _, f := range []struct{ v, d *time.Duration }{
-		{&t.Create, &d.Create}, {&t.Start, &d.Start}, {&t.StopGrace, &d.StopGrace}, {&t.Inspect, &d.Inspect},
+		{&t.Create, &d.Create}, {&t.Start, &d.Start}, {&t.StopGrace, &d.StopGrace}, {&t.Kill, &d.Kill}, {&t.Inspect, &d.Inspect},
 		{&t.Remove, &d.Remove}, {&t.List, &d.List}, {&t.Ping, &d.Ping}, {&t.Version, &d.Version},
 		{&t.ImageInspect, &d.ImageInspect}, {&t.Manifest, &d.Manifest}, {&t.PullBegin, &d.PullBegin},
 		{&t.PullInactive, &d.PullInactive}, {&t.Tag, &d.Tag}, {&t.RemoveImage, &d.RemoveImage},

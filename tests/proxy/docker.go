@@ -79,6 +79,8 @@ func NewDocker(socket, host string) (*Docker, error) {
 			r.Out.Host = r.In.Host
 		},
 		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
+		// An engine that is gone is gone for the client too.
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	d.idle = transport.CloseIdleConnections
 	d.end = func() {

@@ -10,6 +10,7 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	goruntime "runtime"
 	"strings"
 	"sync"
@@ -526,3 +527,14 @@ func pretty(v any) string {
 
 // replaceImage puts the image's reference into a text.
 func replaceImage(text string) string { return strings.ReplaceAll(text, "IMAGE", shared.tools) }
+
+// matches checks the exit code of a container and its reason against a pattern.
+func (r *rig) matches(c *task.ContainerState, exit, pattern string) {
+	r.t.Helper()
+	if got := exitOf(c); got != exit {
+		r.t.Errorf("exit code %s, want %s", got, exit)
+	}
+	if got := reasonOf(c); !regexp.MustCompile(pattern).MatchString(got) {
+		r.t.Errorf("reason %q, want it to match %q", got, pattern)
+	}
+}

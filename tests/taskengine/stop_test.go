@@ -116,7 +116,7 @@ func TestStopThatIsNeverAnswered(t *testing.T) {
 func TestStopOfAContainerThatIsGone(t *testing.T) {
 	r := newRig(t, noTrouble())
 	spec := r.spec(sleeper("app"))
-	st := r.runs(spec)
+	r.runs(spec)
 	held := make(chan struct{})
 	f := r.proxy.Disturb(stop, 1, proxy.Hold(held))
 	streams := r.proxy.Disturb(events, 0, proxy.Hang()) // nobody tells of it
@@ -126,7 +126,7 @@ func TestStopOfAContainerThatIsGone(t *testing.T) {
 	r.hit(f, 1)
 	r.removeAll()
 	close(held)
-	st = r.becomes(spec, task.Stopped)
+	st := r.becomes(spec, task.Stopped)
 	r.ended(&st.Containers[0], "none", "")
 	streams.Lift()
 }

@@ -178,7 +178,13 @@ func (a *actor) apply(event task.Event, now time.Time) {
 	a.changed(before, now)
 }
 
-func (a *actor) publish() { a.snap.Store(a.st.Snapshot(a.spec)) }
+func (a *actor) publish() {
+	snap := a.st.Snapshot(a.spec)
+	a.snap.Store(snap)
+	if p := a.e.opt.Pictures; p != nil {
+		p.Published(snap)
+	}
+}
 
 // changed publishes the state and has it saved when something changed that must not
 // be lost or that ECS should hear of. The rest is saved along with that.
@@ -255,6 +261,7 @@ func (a *actor) cancelImages() {
 // leave ends the actor after clean-up. Whoever still asked for something is
 // answered: the task is over.
 func (a *actor) leave() {
+	a.e.gone(a.spec.ARN) // before the ARN is free for another task
 	a.e.tasks.Delete(a.spec.ARN)
 	for _, m := range a.box.close() {
 		if d, ok := m.(desireMessage); ok {

@@ -171,6 +171,9 @@ func (b *batch) store(seq int64) error {
 		err = b.e.opt.Store.SaveSequence(seq)
 	}
 	if err != nil {
+		for _, a := range b.fresh {
+			b.e.gone(a.spec.ARN)
+		}
 		return fmt.Errorf("save %d tasks with sequence number %d: %w", len(b.fresh), seq, err)
 	}
 	if seq != 0 {

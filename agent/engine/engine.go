@@ -152,6 +152,12 @@ func (e *Engine) CredentialsArrived(id string) {
 // SequenceNumber returns the latest sequence number that is durable.
 func (e *Engine) SequenceNumber() int64 { return e.seq.Load() }
 
+func (e *Engine) gone(arn string) {
+	if p := e.opt.Pictures; p != nil {
+		p.Gone(arn)
+	}
+}
+
 func (e *Engine) actor(arn string) *actor {
 	if v, ok := e.tasks.Load(arn); ok {
 		return v.(*actor)

@@ -21,6 +21,7 @@ type Options struct {
 	HostPorts   HostPorts
 	Builder     Builder
 	Credentials Credentials // nil: nothing waits for credentials
+	Pictures    Pictures    // nil: nobody but the reporter is told
 	Log         *zap.Logger
 
 	// Restored are the tasks of the last run and Sequence its latest sequence number.

@@ -24,6 +24,13 @@ type Reporter interface {
 	Observe(*task.Snapshot)
 }
 
+// Pictures hears of every new picture of a task at once, durable or not, and of the
+// task's end. Calls for one task come one after another; they must not block.
+type Pictures interface {
+	Published(*task.Snapshot)
+	Gone(arn string)
+}
+
 // Runtime is the container runtime. Errors answer errors.As for *task.Error with
 // the reason that ECS shows, and errors.Is for the kinds of package runtime. Every
 // method keeps its own deadline.

@@ -304,6 +304,7 @@ func sightOf(c *runtime.Container) *task.Sight {
 		CreatedAt: c.CreatedAt, StartedAt: c.StartedAt, FinishedAt: c.FinishedAt,
 		Bindings: c.Bindings, Mounts: c.Mounts,
 		HasHealthCheck: c.HasHealthCheck, Health: c.Health, HealthStarting: c.HealthStarting, HealthOutput: c.HealthOutput,
+		HealthExitCode: c.HealthExitCode, Labels: c.Labels,
 	}
 	for name, n := range c.Networks {
 		s.Networks = append(s.Networks, task.Network{Name: name, IPv4: n.IPv4, IPv6: n.IPv6, MAC: n.MAC, Gateway: n.Gateway})

@@ -112,6 +112,8 @@ type Sight struct {
 	Health                           Health
 	HealthStarting                   bool
 	HealthOutput                     string
+	HealthExitCode                   int // of the last probe, when it failed
+	Labels                           map[string]string
 }
 
 // Seen says what the runtime shows of a container, outside any step.

@@ -41,7 +41,13 @@ func (a *applier) merge(i int, s *Sight) {
 	if len(s.Mounts) > 0 {
 		c.Mounts = s.Mounts
 	}
+	if len(c.Labels) == 0 {
+		c.Labels = s.Labels
+	}
 	c.HasHealthCheck = c.HasHealthCheck || s.HasHealthCheck
+	if s.Health == HealthUnhealthy && s.Health != c.Health && reportsHealth(&a.spec.Containers[i]) {
+		c.HealthExitCode = s.HealthExitCode
+	}
 	if s.HasHealthCheck && !s.HealthStarting {
 		a.health(i, s.Health, s.HealthOutput)
 	}

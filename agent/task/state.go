@@ -74,6 +74,11 @@ type ContainerState struct {
 	Health       Health    `json:",omitempty"`
 	HealthSince  time.Time `json:",omitzero"`
 	HealthOutput string    `json:",omitempty"` // last probe, at most 1024 bytes
+	// HealthExitCode is that of the last probe that failed; a recovery leaves it.
+	HealthExitCode int `json:",omitempty"`
+	// Labels are those on the runtime's container, its image's included; never changed
+	// once they are known.
+	Labels map[string]string `json:",omitempty"`
 
 	HasHealthCheck bool `json:",omitempty"` // Docker runs a health check for it
 

@@ -28,6 +28,7 @@ type agent struct {
 	discovery *ecsapi.Discovery
 	me        registration.Result
 	engine    *engine.Engine
+	endpoint  *taskEndpoint
 
 	confirming sync.WaitGroup // confirmations of attachments
 }
@@ -48,6 +49,10 @@ func boot(ctx context.Context, b *base) (*agent, error) {
 
 func (a *agent) prepare(ctx context.Context) (err error) {
 	if a.store, a.loaded, err = openCheckpoint(a.cfg, a.log); err != nil {
+		return err
+	}
+	// Containers of the last run ask for credentials whatever else is not ready yet.
+	if a.endpoint, err = a.openTaskEndpoint(ctx); err != nil {
 		return err
 	}
 	if err := a.checkCloudInit(ctx); err != nil {
@@ -110,6 +115,7 @@ func (a *agent) register(ctx context.Context) error {
 	}
 	a.log.Info("registered", zap.String("instance", a.me.InstanceARN), zap.String("cluster", a.me.Cluster),
 		zap.Bool("again", id.instanceARN != ""))
+	a.endpoint.identified(a.me.Cluster, a.me.InstanceARN, a.me.AvailabilityZone)
 	return a.saveIdentity(id.ec2InstanceID)
 }
 
@@ -167,6 +173,9 @@ func PrintAttributes(ctx context.Context, o Options) int {
 
 // close lets go of what boot took hold of, in any state of it.
 func (a *agent) close() {
+	if a.endpoint != nil {
+		a.endpoint.close()
+	}
 	if a.docker != nil {
 		a.docker.Close()
 	}

@@ -15,6 +15,7 @@ var implemented = capability.Implemented(
 	capability.ContainerOrdering, capability.FullSync, capability.PortRange, capability.RestartPolicy,
 	capability.Privileged, capability.LogDrivers, capability.SecurityOptions, capability.HealthChecks,
 	capability.ECRAuth, capability.ECREndpoint, capability.ExecutionRoleECR, capability.DockerVolumes,
+	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
 )
 
 // facts gathers what decides about attributes. Volume plugins that cannot be listed
@@ -29,6 +30,7 @@ func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
 		DockerAPIs:         capability.DockerAPIs(a.host.OSType, a.engineOf.MaxAPI, a.engineOf.MinAPI),
 		VolumePlugins:      append(plugins, a.host.VolumePlugins...),
 		PrivilegedDisabled: a.cfg.PrivilegedDisabled, LogDrivers: a.cfg.AvailableLoggingDrivers,
+		TaskRole: a.cfg.TaskIAMRole, TaskRoleHost: a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
 		SELinux: a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
 		HealthChecksDisabled: a.cfg.DockerHealthCheckDisabled, CPUFlags: a.host.CPUFlags,
 	}, nil

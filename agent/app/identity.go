@@ -81,6 +81,9 @@ func (a *agent) identify(ctx context.Context) (savedIdentity, error) {
 			return id, fmt.Errorf("forget the state of %s: %w", saved, err)
 		}
 		*a.loaded = store.Loaded{}
+		if a.endpoint != nil {
+			a.endpoint.forget()
+		}
 		id.instanceARN, id.cluster = "", ""
 	}
 	return id, nil

@@ -76,7 +76,7 @@ func within(limit time.Duration, wait func()) bool {
 
 // parts builds what runs. release lets go of what is not a part.
 func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]part, func(), error) {
-	roles := credentials.New()
+	roles := a.endpoint.roles
 	images, err := a.images(roles)
 	if err != nil {
 		return nil, nil, err

@@ -103,6 +103,8 @@ type Config struct {
 	OverrideAWSLogsExecutionRole bool
 	IntrospectionAddress         string
 	TaskEndpointAddress          string
+	BindCredentials              bool   // ids are good only for their own tasks
+	CredentialsDir               string // memory-backed; "off": nothing is kept
 	HealthcheckHost              string
 
 	// Networking (1.10.6).

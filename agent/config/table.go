@@ -31,7 +31,7 @@ func Settings() []Setting {
 		{sectionDocker, dockerSettings()},
 		{sectionState, stateSettings()},
 		{sectionTimeouts, timeoutSettings()},
-		{sectionRoles, roleSettings()},
+		{sectionRoles, append(roleSettings(), endpointSettings()...)},
 		{sectionNetwork, networkSettings()},
 		{sectionLimits, limitSettings()},
 		{sectionMetrics, metricsSettings()},

@@ -1,10 +1,13 @@
 package credentials
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -90,6 +93,50 @@ func TestSetShowsNoSecret(t *testing.T) {
 	}
 }
 
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		go func() {
+			time.Sleep(time.Second)
+			s.Put(Set{ID: "other"})
+			time.Sleep(time.Second)
+			s.Put(Set{ID: "a", AccessKeyID: "1"})
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if got, ok := s.Await(ctx, "a"); !ok || got.AccessKeyID != "1" {
+			t.Errorf("Await(a) = %+v, %v", got, ok)
+		}
+		if _, ok := s.Await(ctx, "b"); ok {
+			t.Error("Await of a set that never came succeeded")
+		}
+	})
+}
+
+func TestRemoveRole(t *testing.T) {
+	s := New()
+	s.Put(Set{ID: "a", TaskARN: "t1", Role: Application})
+	s.Put(Set{ID: "b", TaskARN: "t1", Role: Application})
+	s.Put(Set{ID: "x", TaskARN: "t1", Role: Execution})
+	changed := s.Changed()
+	s.RemoveRole("t1", Application)
+	select {
+	case <-changed:
+	default:
+		t.Error("a removal is a change")
+	}
+	if _, ok := s.Get("x"); !ok || s.Len() != 1 {
+		t.Errorf("%d sets left, want the execution role's", s.Len())
+	}
+	changed = s.Changed()
+	s.RemoveRole("t1", Application)
+	select {
+	case <-changed:
+		t.Error("nothing was removed: no change")
+	default:
+	}
+}
+
 func TestConcurrentUse(t *testing.T) {
 	s := New()
 	var wg sync.WaitGroup
@@ -123,13 +170,17 @@ func TestBindingsAreConsistent(t *testing.T) {
 			"bind":       func(t *rapid.T) { s.Bind(arn.Draw(t, "arn"), role.Draw(t, "role"), id.Draw(t, "id")) },
 			"remove":     func(t *rapid.T) { s.Remove(id.Draw(t, "id")) },
 			"removeTask": func(t *rapid.T) { s.RemoveTask(arn.Draw(t, "arn")) },
+			"removeRole": func(t *rapid.T) { s.RemoveRole(arn.Draw(t, "arn"), role.Draw(t, "role")) },
 			"": func(t *rapid.T) {
+				if all := s.All(); len(all) != s.Len() {
+					t.Fatalf("%d sets, counted %d", len(all), s.Len())
+				}
 				for taskARN, roles := range s.tasks {
 					if len(roles) == 0 {
 						t.Fatalf("empty binding kept for %s", taskARN)
 					}
 					for r, setID := range roles {
-						set, ok := s.sets[setID]
+						set, ok := s.Get(setID)
 						if !ok || set.TaskARN != taskARN || set.Role != r {
 							t.Fatalf("%s/%s points at %+v (stored: %v)", taskARN, r, set, ok)
 						}

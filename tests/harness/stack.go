@@ -43,7 +43,8 @@ type Stack struct {
 
 	LocalAddress  string
 	Introspection string // host:port of the agent
-	taskEndpoint  string
+	TaskEndpoint  string // host:port of the agent
+	memory        string // a folder in memory, for what outlives the agent
 }
 
 // NewStack chooses ports and makes folders; nothing runs yet.
@@ -60,6 +61,10 @@ func NewStack(o Options) (*Stack, error) {
 			return nil, fmt.Errorf("write a configuration file of the stack: %w", err)
 		}
 	}
+	s.memory = "off"
+	if dir, err := os.MkdirTemp("/dev/shm", "ecsagent-"); err == nil {
+		s.memory = dir
+	}
 	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
@@ -69,7 +74,7 @@ func NewStack(o Options) (*Stack, error) {
 	}
 	s.LocalAddress = fmt.Sprintf("127.0.0.1:%d", ports[0])
 	s.Introspection = fmt.Sprintf("127.0.0.1:%d", ports[1])
-	s.taskEndpoint = fmt.Sprintf("127.0.0.1:%d", ports[2])
+	s.TaskEndpoint = fmt.Sprintf("127.0.0.1:%d", ports[2])
 	s.ECS = NewECS("http://"+s.LocalAddress, o.Cluster)
 	return s, nil
 }
@@ -151,7 +156,7 @@ func (s *Stack) AgentEnvironment() []string {
 		"ECS_AGENT_CONFIG_FILE_PATH=" + in("ecs.config.json"),
 		"ECS_RUN_DIR=" + in("run"), "ECS_TASK_LOG_DIR=" + in("log/tasks"),
 		"ECS_INTROSPECTION_ADDRESS=" + s.Introspection,
-		"ECS_TASK_ENDPOINT_ADDRESS=" + s.taskEndpoint,
+		"ECS_TASK_ENDPOINT_ADDRESS=" + s.TaskEndpoint, "ECS_CREDENTIALS_DIR=" + s.memory,
 		"DOCKER_HOST=" + s.DockerHost,
 	}
 	if s.Cluster != "" {
@@ -237,6 +242,9 @@ func (s *Stack) Close(ctx context.Context) error {
 		}
 	}
 	s.ECS.Close()
+	if s.memory != "off" {
+		errs = append(errs, os.RemoveAll(s.memory))
+	}
 	return errors.Join(append(errs, s.removeContainers(ctx))...)
 }
 

@@ -1,0 +1,213 @@
+package app
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/awsenv"
+	"ecsagent/agent/config"
+	"ecsagent/agent/credentials"
+	"ecsagent/agent/credentials/keep"
+	"ecsagent/agent/endpoint/audit"
+	credentialsendpoint "ecsagent/agent/endpoint/credentials"
+	"ecsagent/agent/endpoint/directory"
+	"ecsagent/agent/endpoint/gate"
+	"ecsagent/agent/logging"
+	"ecsagent/agent/store"
+	"ecsagent/agent/task"
+)
+
+// Names of what the service manager may pass on: the listening socket of the task
+// endpoint, and the memory that keeps credentials.
+const (
+	inheritedSocket      = "ecs-task-endpoint"
+	inheritedCredentials = "ecs-credentials"
+)
+
+// taskEndpoint is what tasks see of the agent. It answers from the saved state before
+// anything else of the agent works, and goes on when the engine takes over.
+type taskEndpoint struct {
+	log       *zap.Logger
+	roles     *credentials.Store
+	directory *directory.Directory
+	audit     *audit.Log
+	gate      *gate.Gate
+	me        atomic.Pointer[identity]
+	address   string
+	inherited map[string]*os.File
+
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+	closeLog func()
+}
+
+// identity is this container instance, as far as it is known.
+type identity struct{ cluster, instanceARN, zone string }
+
+// openTaskEndpoint serves tasks from the saved state until close is called.
+func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
+	e := &taskEndpoint{
+		log: a.log, roles: credentials.New(), directory: directory.New(directory.Options{}),
+		address: a.cfg.TaskEndpointAddress, inherited: inheritedFiles(),
+	}
+	meta := a.loaded.Meta
+	cluster := meta[store.KeyCluster]
+	if cluster == "" {
+		cluster = a.cfg.Cluster
+	}
+	e.identified(cluster, meta[store.KeyInstanceARN], meta[store.KeyAvailabilityZone])
+	for i := range a.loaded.Tasks {
+		if r := &a.loaded.Tasks[i]; r.Spec != nil {
+			st := task.RestoreState(r.Spec, r.State, time.Now())
+			e.directory.Published(st.Snapshot(r.Spec))
+		}
+	}
+	e.openAudit(a.cfg)
+	keeper := e.restore(a.cfg)
+	e.gate = gate.New(gate.Options{
+		Credentials: credentialsendpoint.New(credentialsendpoint.Options{
+			Store: e.roles, Directory: e.directory, Audit: e.audit, Bound: a.cfg.BindCredentials, Log: e.log,
+		}),
+		Rate:  gate.Rate{Steady: float64(a.cfg.TaskMetadataRate.Steady), Burst: float64(a.cfg.TaskMetadataRate.Burst)},
+		Audit: e.audit, Log: e.log,
+	})
+	ctx, e.stop = context.WithCancel(ctx)
+	e.running.Go(func() { e.serve(ctx) })
+	if keeper != nil {
+		e.running.Go(func() { _ = keeper.Run(ctx) }) // it tells of its failures itself
+	}
+	return e, nil
+}
+
+// openAudit opens the audit log, which is a file of its own.
+func (e *taskEndpoint) openAudit(cfg *config.Config) {
+	o := audit.Options{
+		Cluster:     func() string { return e.me.Load().cluster },
+		InstanceARN: func() string { return e.me.Load().instanceARN },
+		Log:         e.log,
+	}
+	e.closeLog = func() {}
+	if !cfg.AuditLogDisabled && cfg.AuditLogFile != "" {
+		rollover := logging.Hourly
+		if cfg.Log.Rollover == string(logging.BySize) || cfg.Log.Rollover == string(logging.Never) {
+			rollover = logging.Rollover(cfg.Log.Rollover)
+		}
+		file := logging.OpenFile(logging.FileOptions{
+			Path: cfg.AuditLogFile, Rollover: rollover, MaxBytes: int64(cfg.Log.MaxFileSizeMB * 1e6), Keep: cfg.Log.MaxRollCount,
+		})
+		o.Out = io.Writer(file)
+		e.closeLog = func() { _ = file.Close() }
+	}
+	e.audit = audit.New(o)
+}
+
+// restore takes the credentials that outlived the last run; nil when none are kept.
+func (e *taskEndpoint) restore(cfg *config.Config) *keep.Keeper {
+	place, err := credentialPlace(cfg.CredentialsDir, os.Getenv, e.inherited)
+	if err != nil {
+		e.log.Warn("credentials not kept: after a restart of the agent tasks wait for ecs to send them", zap.Error(err))
+	}
+	if place == nil {
+		return nil
+	}
+	keeper := keep.New(keep.Options{Store: e.roles, Place: place, Log: e.log, Known: func(arn string) bool {
+		t := e.directory.Task(arn)
+		return t != nil
+	}})
+	n, err := keeper.Restore()
+	if err != nil {
+		e.log.Warn("credentials of the last run not restored", zap.Error(err), zap.Stringer("place", place))
+	}
+	if n > 0 {
+		e.log.Info("credentials restored", zap.Int("sets", n), zap.Stringer("place", place))
+	}
+	return keeper
+}
+
+// identified tells who this instance is.
+func (e *taskEndpoint) identified(cluster, instanceARN, zone string) {
+	e.me.Store(&identity{cluster: cluster, instanceARN: instanceARN, zone: zone})
+}
+
+// forget drops the tasks and credentials of another instance.
+func (e *taskEndpoint) forget() {
+	e.directory.Tasks(func(t *directory.Task) bool {
+		e.roles.RemoveTask(t.ARN)
+		return true
+	})
+	e.directory.Clear()
+	e.identified("", "", "")
+}
+
+// Published implements engine.Pictures. A task that has stopped needs its role no
+// more; its execution role stays until the task is cleaned up.
+func (e *taskEndpoint) Published(s *task.Snapshot) {
+	before := e.directory.Task(s.ARN)
+	ended := s.State.Known == task.Stopped && (before == nil || before.Snapshot().State.Known != task.Stopped)
+	e.directory.Published(s)
+	if ended {
+		e.roles.RemoveRole(s.ARN, credentials.Application)
+	}
+}
+
+// Gone implements engine.Pictures.
+func (e *taskEndpoint) Gone(arn string) { e.directory.Gone(arn) }
+
+func (e *taskEndpoint) close() {
+	e.stop()
+	e.running.Wait()
+	e.audit.Close()
+	e.closeLog()
+}
+
+// serve answers until ctx ends, and tries again where it cannot: tasks depend on it.
+func (e *taskEndpoint) serve(ctx context.Context) {
+	delay := awsenv.Backoff{Min: time.Second, Max: time.Minute, Jitter: 0.2, Multiplier: 2}
+	for {
+		l, err := e.listen(ctx)
+		if err == nil {
+			e.log.Info("task endpoint listens", zap.Stringer("address", l.Addr()))
+			err = e.gate.Serve(ctx, l)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		e.log.Warn("task endpoint not served", zap.Error(err))
+		if awsenv.Sleep(ctx, delay.Next()) != nil {
+			return
+		}
+	}
+}
+
+// listen takes the service manager's socket, which refuses nobody while the agent is
+// away, or makes one.
+func (e *taskEndpoint) listen(ctx context.Context) (net.Listener, error) {
+	for name, f := range e.inherited {
+		if strings.HasPrefix(name, inheritedCredentials) {
+			continue
+		}
+		l, err := net.FileListener(f)
+		if err != nil {
+			continue // no listening socket
+		}
+		if name == inheritedSocket || samePort(l.Addr().String(), e.address) {
+			return l, nil
+		}
+		_ = l.Close()
+	}
+	return new(net.ListenConfig).Listen(ctx, "tcp", e.address)
+}
+
+func samePort(a, b string) bool {
+	_, one, err := net.SplitHostPort(a)
+	_, other, err2 := net.SplitHostPort(b)
+	return err == nil && err2 == nil && one == other
+}

@@ -103,7 +103,7 @@ func TestIdentityIsKept(t *testing.T) {
 
 func TestStateOfAnotherInstanceIsForgotten(t *testing.T) {
 	a := saved(t, "i-1")
-	server := metadata(t, map[string]string{"/latest/meta-data/instance-id": "i-2"})
+	server := serveMetadata(t, map[string]string{"/latest/meta-data/instance-id": "i-2"})
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
 	a.imds = awsenv.NewIMDS(a.log)
@@ -144,7 +144,7 @@ func TestCloudInitWithoutDataSource(t *testing.T) {
 			if c.userData != "" {
 				paths["/latest/user-data"] = c.userData
 			}
-			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata(t, paths))
+			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", serveMetadata(t, paths))
 			t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
 			log := zaptest.NewLogger(t)
 			a := &agent{base: &base{cfg: &config.Config{CloudInitResultFile: file}, log: log, imds: awsenv.NewIMDS(log)}}

@@ -116,6 +116,7 @@ func (a *agent) register(ctx context.Context) error {
 	a.log.Info("registered", zap.String("instance", a.me.InstanceARN), zap.String("cluster", a.me.Cluster),
 		zap.Bool("again", id.instanceARN != ""))
 	a.endpoint.identified(a.me.Cluster, a.me.InstanceARN, a.me.AvailabilityZone)
+	a.endpoint.locate(ctx, a.imds)
 	return a.saveIdentity(id.ec2InstanceID)
 }
 

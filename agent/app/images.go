@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	"go.uber.org/zap"
 
 	"ecsagent/agent/credentials"
@@ -122,7 +121,7 @@ func (a *agent) ecrTokens(roles *credentials.Store) *ecr.Client {
 			if !ok {
 				return nil
 			}
-			return awscredentials.NewStaticCredentialsProvider(set.AccessKeyID, set.SecretAccessKey.Reveal(), set.SessionToken.Reveal())
+			return static(set)
 		},
 	})
 }

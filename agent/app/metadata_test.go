@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// metadata serves instance metadata, IMDSv2 included, and returns its URL.
-func metadata(t *testing.T, paths map[string]string) string {
+// serveMetadata serves instance metadata, IMDSv2 included, and returns its URL.
+func serveMetadata(t *testing.T, paths map[string]string) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" {
 			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "21600")

@@ -10,16 +10,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	"go.uber.org/zap"
 
 	"ecsagent/agent/awsenv"
 	"ecsagent/agent/config"
 	"ecsagent/agent/credentials"
 	"ecsagent/agent/credentials/keep"
+	"ecsagent/agent/ecsapi"
 	"ecsagent/agent/endpoint/audit"
 	credentialsendpoint "ecsagent/agent/endpoint/credentials"
 	"ecsagent/agent/endpoint/directory"
 	"ecsagent/agent/endpoint/gate"
+	"ecsagent/agent/endpoint/metadata"
+	"ecsagent/agent/endpoint/protection"
 	"ecsagent/agent/logging"
 	"ecsagent/agent/store"
 	"ecsagent/agent/task"
@@ -40,7 +45,8 @@ type taskEndpoint struct {
 	directory *directory.Directory
 	audit     *audit.Log
 	gate      *gate.Gate
-	me        atomic.Pointer[identity]
+	me        atomic.Pointer[metadata.Instance]
+	noZone    bool // ECS_DISABLE_TASK_METADATA_AZ
 	address   string
 	inherited map[string]*os.File
 
@@ -49,14 +55,15 @@ type taskEndpoint struct {
 	closeLog func()
 }
 
-// identity is this container instance, as far as it is known.
-type identity struct{ cluster, instanceARN, zone string }
-
 // openTaskEndpoint serves tasks from the saved state until close is called.
 func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
 	e := &taskEndpoint{
 		log: a.log, roles: credentials.New(), directory: directory.New(directory.Options{}),
-		address: a.cfg.TaskEndpointAddress, inherited: inheritedFiles(),
+		address: a.cfg.TaskEndpointAddress, inherited: inheritedFiles(), noZone: a.cfg.TaskMetadataAZDisabled,
+	}
+	api, err := a.ecs()
+	if err != nil {
+		return nil, err
 	}
 	meta := a.loaded.Meta
 	cluster := meta[store.KeyCluster]
@@ -72,9 +79,17 @@ func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
 	}
 	e.openAudit(a.cfg)
 	keeper := e.restore(a.cfg)
+	bound := a.cfg.BindCredentials
 	e.gate = gate.New(gate.Options{
 		Credentials: credentialsendpoint.New(credentialsendpoint.Options{
-			Store: e.roles, Directory: e.directory, Audit: e.audit, Bound: a.cfg.BindCredentials, Log: e.log,
+			Store: e.roles, Directory: e.directory, Audit: e.audit, Bound: bound, Log: e.log,
+		}),
+		Metadata: metadata.New(metadata.Options{
+			Directory: e.directory, Instance: e.me.Load, Tags: tagsAPI{api}, Bound: bound, Log: e.log,
+		}),
+		Protection: protection.New(protection.Options{
+			Directory: e.directory, Roles: e.roles, Cluster: e.cluster, Bound: bound, Log: e.log,
+			API: func(set credentials.Set) protection.API { return api.With(ecsapi.Credentials(static(set))) },
 		}),
 		Rate:  gate.Rate{Steady: float64(a.cfg.TaskMetadataRate.Steady), Burst: float64(a.cfg.TaskMetadataRate.Burst)},
 		Audit: e.audit, Log: e.log,
@@ -90,9 +105,7 @@ func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
 // openAudit opens the audit log, which is a file of its own.
 func (e *taskEndpoint) openAudit(cfg *config.Config) {
 	o := audit.Options{
-		Cluster:     func() string { return e.me.Load().cluster },
-		InstanceARN: func() string { return e.me.Load().instanceARN },
-		Log:         e.log,
+		Cluster: e.cluster, InstanceARN: func() string { return e.me.Load().ARN }, Log: e.log,
 	}
 	e.closeLog = func() {}
 	if !cfg.AuditLogDisabled && cfg.AuditLogFile != "" {
@@ -134,7 +147,62 @@ func (e *taskEndpoint) restore(cfg *config.Config) *keep.Keeper {
 
 // identified tells who this instance is.
 func (e *taskEndpoint) identified(cluster, instanceARN, zone string) {
-	e.me.Store(&identity{cluster: cluster, instanceARN: instanceARN, zone: zone})
+	if e.noZone {
+		zone = ""
+	}
+	e.me.Store(&metadata.Instance{Cluster: cluster, ARN: instanceARN, Zone: zone})
+}
+
+// locate finds out where an EC2 instance is, which metadata tells too. Whatever cannot
+// be found out is left out.
+func (e *taskEndpoint) locate(ctx context.Context, imds *awsenv.IMDS) {
+	if imds.Blackholed() {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := e.stop
+	e.stop = func() { cancel(); stop() }
+	e.running.Go(func() {
+		defer cancel()
+		me := *e.me.Load()
+		vpc, err := imds.VPC(ctx)
+		if err == nil {
+			me.VPC = vpc.VPCID
+		}
+		if !e.noZone {
+			if zone, err := imds.AvailabilityZoneID(ctx); err == nil {
+				me.ZoneID = zone
+			}
+		}
+		e.me.Store(&me)
+	})
+}
+
+func (e *taskEndpoint) cluster() string { return e.me.Load().Cluster }
+
+// static signs with the credentials of a role.
+func static(set credentials.Set) aws.CredentialsProvider {
+	return awscredentials.NewStaticCredentialsProvider(set.AccessKeyID, set.SecretAccessKey.Reveal(), set.SessionToken.Reveal())
+}
+
+// tagsAPI looks tags up with the instance's credentials.
+type tagsAPI struct{ api *ecsapi.Client }
+
+// Tags implements metadata.Tags.
+func (t tagsAPI) Tags(ctx context.Context, arn, container string) (map[string]string, error) {
+	api := t.api
+	if container != "" {
+		api = api.With(ecsapi.OnBehalfOf(container))
+	}
+	out, err := api.ListTagsForResource(ctx, &ecsapi.ListTagsForResourceInput{ResourceARN: arn})
+	if err != nil {
+		return nil, err
+	}
+	tags := make(map[string]string, len(out.Tags))
+	for _, tag := range out.Tags {
+		tags[tag.Key] = tag.Value
+	}
+	return tags, nil
 }
 
 // forget drops the tasks and credentials of another instance.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -26,10 +25,6 @@ type Audit interface {
 // DefaultHold is how long a request waits for credentials that are on their way. It is
 // shorter than the server's own limit, and SDKs try again after it.
 const DefaultHold = 3 * time.Second
-
-// settle is how long a request waits for containers of its task that are being started,
-// whose addresses are not known yet.
-const settle = 2 * time.Second
 
 // Options configure a Handler.
 type Options struct {
@@ -147,31 +142,19 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, status int, taskA
 
 // foreign reports whether the request comes from a task that the credentials are not
 // for. Those of an execution role are for the agent and the Docker daemon, and no
-// task's. Callers that are no task's containers as far as is known, such as processes
-// of the host, are taken by their id alone.
+// task's.
 func (h *Handler) foreign(r *http.Request, ownerARN string, role credentials.Role) bool {
 	if !h.o.Bound {
 		return false
 	}
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	caller := h.o.Directory.Foreign(r.Context(), r.RemoteAddr, ownerARN)
+	if caller == nil && role == credentials.Execution {
+		caller = h.o.Directory.Caller(r.RemoteAddr)
+	}
+	if caller == nil {
 		return false
 	}
-	caller := h.o.Directory.At(from.Addr())
-	if caller == nil || caller.ARN == ownerARN && role != credentials.Execution {
-		return false
-	}
-	if owner := h.o.Directory.Task(ownerARN); owner != nil && caller.ARN != ownerARN && owner.Unsettled() {
-		// The address may just have passed from the one to the other.
-		ctx, cancel := context.WithTimeout(r.Context(), settle)
-		defer cancel()
-		owner.Await(ctx, func(*task.Snapshot) bool { return !owner.Unsettled() })
-		caller = h.o.Directory.At(from.Addr())
-		if caller == nil || caller.ARN == ownerARN && role != credentials.Execution {
-			return false
-		}
-	}
-	h.o.Log.Warn("credentials refused: another task asks", zap.String("task", ownerARN), zap.String("caller", caller.ARN),
+	h.o.Log.Warn("credentials refused: a task asks that they are not for", zap.String("task", ownerARN), zap.String("caller", caller.ARN),
 		zap.String("role", string(role)), zap.String("remote", r.RemoteAddr))
 	return true
 }

@@ -89,10 +89,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gate) allow(r *http.Request, kind kind) bool {
-	address := r.RemoteAddr
-	if i := strings.LastIndexByte(address, ':'); i >= 0 {
-		address = address[:i]
-	}
+	address := Peer(r)
 	switch kind {
 	case kindCredentialsV1:
 		// One path for all ids: each id has its own bucket, as in later versions.
@@ -102,6 +99,14 @@ func (g *Gate) allow(r *http.Request, kind kind) bool {
 	default:
 		return g.others.Allow(address, r.URL.Path)
 	}
+}
+
+// Peer is the address a request came from, without its port.
+func Peer(r *http.Request) string {
+	if i := strings.LastIndexByte(r.RemoteAddr, ':'); i >= 0 {
+		return r.RemoteAddr[:i]
+	}
+	return r.RemoteAddr
 }
 
 type kind int

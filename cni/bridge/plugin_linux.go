@@ -26,30 +26,42 @@ func Plugin() plugin.Plugin {
 }
 
 func cmdAdd(args *skel.CmdArgs) error {
+	result, err := addResult(args)
+	if err != nil {
+		return err
+	}
 	c, err := parse(args.StdinData)
 	if err != nil {
 		return err
 	}
+	return types.PrintResult(result, c.version)
+}
+
+func addResult(args *skel.CmdArgs) (*current.Result, error) {
+	c, err := parse(args.StdinData)
+	if err != nil {
+		return nil, err
+	}
 	if c.ipam == "" {
-		return plugin.Invalid("ipam.type", "", "the plugin that hands out addresses, ecs-ipam")
+		return nil, plugin.Invalid("ipam.type", "", "the plugin that hands out addresses, ecs-ipam")
 	}
 	host, task, err := kernel.Pair(args.Netns)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer host.Close()
 	defer task.Close()
 	addresses, err := newAllocator(c.ipam, args)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	existing, err := find(host, task, args.IfName)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	result, err := addresses.add()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	pr, br, err := add(host, task, c, result, existing, args.IfName)
 	if err != nil {
@@ -57,10 +69,10 @@ func cmdAdd(args *skel.CmdArgs) error {
 		if existing == nil {
 			err = errors.Join(err, addresses.call("DEL"))
 		}
-		return err
+		return nil, err
 	}
 	complete(result, br, pr, args)
-	return types.PrintResult(result, c.version)
+	return result, nil
 }
 
 // add makes the bridge and the pair, or nothing of the pair.

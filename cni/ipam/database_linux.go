@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -168,7 +169,7 @@ func isDamage(err error) bool {
 			return true
 		}
 	}
-	return err != nil && err.Error() == "file size too small"
+	return err != nil && strings.Contains(err.Error(), "file size too small")
 }
 
 // open makes sure that the whole file is there and readable, and fills a new one.

@@ -313,3 +313,23 @@ func (n *Namespace) Dial(address string) (from, to netip.AddrPort, err error) {
 	}
 	return from, to, err
 }
+
+// Eventually waits for the kernel to do what it does in the background: it destroys a
+// namespace some time after the last reference to it is gone, and tells nobody.
+func Eventually(t testing.TB, check func() error) {
+	t.Helper()
+	const patience = 20 * time.Second
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	end := time.Now().Add(patience)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after %s: %v", patience, err)
+		}
+		<-tick.C
+	}
+}

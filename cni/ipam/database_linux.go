@@ -89,7 +89,7 @@ func (d database) attempt(f func(table, *bbolt.Tx) error) error {
 	var damage damaged
 	if errors.As(err, &damage) {
 		if e := d.setAside(lock); e != nil {
-			return fmt.Errorf("%s, and cannot be set aside: %w", damage, e)
+			return fmt.Errorf("%w, and cannot be set aside: %w", damage.cause, e)
 		}
 	}
 	return err

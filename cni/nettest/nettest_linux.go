@@ -1,6 +1,7 @@
 package nettest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -293,7 +294,8 @@ func (n *Namespace) Dial(address string) (from, to netip.AddrPort, err error) {
 	const patience = 2 * time.Second
 	var text []byte
 	err = n.Do(func() error {
-		c, err := net.DialTimeout("tcp", address, patience)
+		d := net.Dialer{Timeout: patience}
+		c, err := d.DialContext(context.Background(), "tcp", address)
 		if err != nil {
 			return err
 		}

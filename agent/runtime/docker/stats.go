@@ -1,0 +1,28 @@
+package docker
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// One answer about usage: how long it may take, and how large it may be in bytes
+// (docs/spec/04 section 8.3).
+const (
+	statsLimit    = 18 * time.Second
+	maxStatsBytes = 1 << 20
+)
+
+// Stats asks what a container uses, once: no stream is opened. The answer is Docker's
+// stats object in JSON.
+func (c *Client) Stats(ctx context.Context, id string) ([]byte, error) {
+	op := operation{name: "CannotGetStatsError", label: "reading stats", limit: statsLimit}
+	return call(ctx, op, func(ctx context.Context) ([]byte, error) {
+		answer, err := c.api().ContainerStatsOneShot(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		defer answer.Body.Close()
+		return io.ReadAll(io.LimitReader(answer.Body, maxStatsBytes))
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/agent/acs/wire"
+	"ecsagent/agent/uplink"
 )
 
 // link is one connection.
@@ -60,9 +61,9 @@ func (l *link) serve(ctx context.Context) error {
 // watch waits for the end of the connection (docs/spec/01 sections 3.2 and 3.3).
 func (l *link) watch(ctx context.Context, reads, writes <-chan error) error {
 	r := l.s.rand
-	quiet := time.NewTimer(r.jitter(silence, silenceJitter))
+	quiet := time.NewTimer(r.Jitter(silence, silenceJitter))
 	defer quiet.Stop()
-	age := time.NewTimer(r.jitter(lifetime, lifetimeJitter))
+	age := time.NewTimer(r.Jitter(lifetime, lifetimeJitter))
 	defer age.Stop()
 	grace := time.NewTimer(time.Hour)
 	grace.Stop()
@@ -79,7 +80,7 @@ func (l *link) watch(ctx context.Context, reads, writes <-chan error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.active:
-			quiet.Reset(r.jitter(silence, silenceJitter))
+			quiet.Reset(r.Jitter(silence, silenceJitter))
 		case <-quiet.C:
 			return errSilent
 		case <-age.C:
@@ -112,7 +113,7 @@ func (l *link) watch(ctx context.Context, reads, writes <-chan error) error {
 // read handles frames one by one until the connection ends.
 func (l *link) read(ctx context.Context) error {
 	for {
-		if err := l.conn.SetReadDeadline(time.Now().Add(ioTimeout)); err != nil {
+		if err := l.conn.SetReadDeadline(time.Now().Add(uplink.IOTimeout)); err != nil {
 			return fmt.Errorf("set read deadline: %w", err)
 		}
 		kind, frame, err := l.conn.ReadMessage()
@@ -179,7 +180,7 @@ func (l *link) writeFrame(o outgoing) error {
 	if o.written != nil {
 		defer o.written()
 	}
-	if err := l.conn.SetWriteDeadline(time.Now().Add(ioTimeout)); err != nil {
+	if err := l.conn.SetWriteDeadline(time.Now().Add(uplink.IOTimeout)); err != nil {
 		return fmt.Errorf("set write deadline: %w", err)
 	}
 	if err := l.conn.WriteMessage(websocket.TextMessage, o.frame); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,14 +12,12 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/agent/acs/wire"
+	"ecsagent/agent/uplink"
 )
 
 // Limits of a session (docs/spec/01 sections 2.2, 3.2, 3.4 and 3.5).
 const (
-	discoverTimeout  = 126 * time.Second
-	dialTimeout      = 30 * time.Second
-	handshakeTimeout = 30 * time.Second
-	ioTimeout        = 180 * time.Second // per read and per write
+	discoverTimeout = 126 * time.Second
 
 	silence, silenceJitter     = 60 * time.Second, 60 * time.Second
 	lifetime, lifetimeJitter   = 30 * time.Minute, 5 * time.Minute
@@ -56,9 +53,10 @@ var (
 type Session struct {
 	opts    Options
 	log     *zap.Logger
-	rand    random
-	errors  backoff // after errors
-	refused backoff // after refusals that only a person can mend
+	rand    uplink.Random
+	dialer  uplink.Dialer
+	errors  uplink.Backoff // after errors
+	refused uplink.Backoff // after refusals that only a person can mend
 
 	// heard is set by the first message on any connection: from then on ECS need
 	// not send credentials with the connection (docs/spec/01 section 2.1).
@@ -85,17 +83,17 @@ func New(opts Options) *Session {
 	if opts.Inactive == nil {
 		opts.Inactive = func(bool) {}
 	}
-	if opts.Dial == nil {
-		opts.Dial = (&net.Dialer{}).DialContext
-	}
-	r := random(opts.Rand)
+	r := uplink.Random(opts.Rand)
 	if r == nil {
 		r = rand.Float64
 	}
 	return &Session{
 		opts: opts, log: opts.Log, rand: r,
-		errors:  backoff{min: 250 * time.Millisecond, max: 2 * time.Minute, jitter: 0.2, multiplier: 1.5, rand: r},
-		refused: backoff{min: 5 * time.Second, max: 15 * time.Minute, jitter: 0.2, multiplier: 2, rand: r},
+		dialer: uplink.Dialer{
+			Region: opts.Region, Signing: opts.Signing, TLS: opts.TLS, Proxy: opts.Proxy, Dial: opts.Dial, WriteBuffer: writeBuffer,
+		},
+		errors:  uplink.Backoff{Min: 250 * time.Millisecond, Max: 2 * time.Minute, Jitter: 0.2, Multiplier: 1.5, Rand: r},
+		refused: uplink.Backoff{Min: 5 * time.Second, Max: 15 * time.Minute, Jitter: 0.2, Multiplier: 2, Rand: r},
 	}
 }
 
@@ -149,9 +147,9 @@ func (s *Session) once(ctx context.Context) (time.Duration, error) {
 // pause chooses how long to wait before the next connection (docs/spec/01 section
 // 3.4).
 func (s *Session) pause(err error, lived time.Duration, attempt int) time.Duration {
-	if lived >= s.rand.jitter(steadyFor, steadyForJitter) {
-		s.errors.reset()
-		s.refused.reset()
+	if lived >= s.rand.Jitter(steadyFor, steadyForJitter) {
+		s.errors.Reset()
+		s.refused.Reset()
 	}
 	var e *wire.Exception
 	if errors.As(err, &e) {
@@ -162,18 +160,18 @@ func (s *Session) pause(err error, lived time.Duration, attempt int) time.Durati
 			s.log.Error("ECS says that this instance is deregistered", zap.Duration("pause", inactivePause), zap.Error(err))
 			return inactivePause
 		case wire.InvalidInstanceException, wire.InvalidClusterException, wire.AccessDeniedException:
-			d := s.refused.next()
+			d := s.refused.Next()
 			s.log.Error("ACS refuses this instance", zap.Duration("pause", d), zap.Int("attempt", attempt), zap.Error(err))
 			return d
 		}
 	}
 	if clean(err) && lived >= settled {
-		s.errors.reset()
-		d := s.rand.jitter(cleanPause, cleanPauseJitter)
+		s.errors.Reset()
+		d := s.rand.Jitter(cleanPause, cleanPauseJitter)
 		s.log.Info("connection to ACS ended", zap.Duration("pause", d), zap.Error(err))
 		return d
 	}
-	d := s.errors.next()
+	d := s.errors.Next()
 	s.log.Warn("no connection to ACS", zap.Duration("pause", d), zap.Int("attempt", attempt), zap.Error(err))
 	return d
 }

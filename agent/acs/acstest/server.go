@@ -291,6 +291,10 @@ func (c *Conn) Next() Frame {
 	return f
 }
 
+// TryNext returns the next frame of the agent; false when the connection ended
+// before one came.
+func (c *Conn) TryNext() (Frame, bool) { return c.next() }
+
 func (c *Conn) next() (Frame, bool) {
 	select {
 	case f := <-c.frames:

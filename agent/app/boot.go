@@ -14,6 +14,7 @@ import (
 	"ecsagent/agent/registration"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/runtime/docker"
+	"ecsagent/agent/stats"
 	"ecsagent/agent/store"
 )
 
@@ -29,6 +30,7 @@ type agent struct {
 	me        registration.Result
 	engine    *engine.Engine
 	endpoint  *taskEndpoint
+	usage     *stats.Collector // nil when metrics are disabled
 
 	confirming sync.WaitGroup // confirmations of attachments
 }

@@ -18,6 +18,7 @@ import (
 	"ecsagent/agent/engine"
 	"ecsagent/agent/network"
 	"ecsagent/agent/report"
+	"ecsagent/agent/tcs"
 	"ecsagent/agent/update"
 	"ecsagent/agent/version"
 )
@@ -106,6 +107,9 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	if err != nil {
 		return nil, nil, err
 	}
+	if a.usage = a.collector(); a.usage != nil {
+		options.Reporter = observers{reporter, a.usage}
+	}
 	if a.engine, err = engine.New(options); err != nil {
 		return nil, nil, err
 	}
@@ -115,7 +119,11 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 		Client: awsenv.HTTPClient(awsenv.HTTPOptions{Proxy: a.proxy.ForRequest, Timeout: updateTimeout}),
 		Exit:   func() { cancel(errUpdate) },
 	})
-	session, err := a.session(roles, attachments, updater)
+	telemetry, err := a.telemetry(a.usage)
+	if err != nil {
+		return nil, nil, err
+	}
+	session, err := a.session(roles, attachments, updater, telemetry)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -123,6 +131,10 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	parts := []part{
 		{"engine", a.engine.Run}, {"reporter", reporter.Run}, {"attachments", attachments.Run},
 		{"updates", updater.Run}, {"image events", a.watchImages(images)}, {"image accounts", a.accountImages(images)}, {"introspection", a.introspection}, {"acs", session.Run},
+		{"telemetry", telemetry.Run},
+	}
+	if a.usage != nil {
+		parts = append(parts, part{"usage", a.usage.Run})
 	}
 	if images.cleaner != nil {
 		parts = append(parts, part{"image clean-up", images.cleaner.Run})
@@ -158,7 +170,7 @@ func (a *agent) confirm(ctx context.Context, r *report.Reporter, records *networ
 	})
 }
 
-func (a *agent) session(roles *credentials.Store, attachments *network.Attachments, updater *update.Updater) (*acs.Session, error) {
+func (a *agent) session(roles *credentials.Store, attachments *network.Attachments, updater *update.Updater, telemetry *tcs.Session) (*acs.Session, error) {
 	tls, err := awsenv.TLSConfig(a.tls)
 	if err != nil {
 		return nil, err
@@ -174,15 +186,9 @@ func (a *agent) session(roles *credentials.Store, attachments *network.Attachmen
 			}
 			return out.Endpoint, nil
 		},
-		Dialed: func(endpoint string, err error) {
-			if err != nil {
-				a.discovery.ConnectFailed(endpoint)
-			} else {
-				a.discovery.Connected(endpoint)
-			}
-		},
-		Signing: a.credentials, TLS: tls, Proxy: a.proxy.ForRequest,
+		Dialed: a.dialed, Signing: a.credentials, TLS: tls, Proxy: a.proxy.ForRequest,
 		Inactive: func(inactive bool) {
+			telemetry.SetInactive(inactive)
 			if inactive {
 				a.log.Error("this container instance was deregistered: its tasks run on, no new ones come; to register anew, stop the agent and remove its saved state",
 					zap.String("instance", a.me.InstanceARN))

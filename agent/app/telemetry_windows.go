@@ -1,0 +1,14 @@
+package app
+
+import (
+	"time"
+
+	"ecsagent/agent/stats"
+	"ecsagent/agent/stats/remote"
+)
+
+// statsEvery is not used: Docker is asked, every ECS_POLLING_METRICS_WAIT_DURATION.
+const statsEvery = 10 * time.Second
+
+// statsSource asks Docker what containers use.
+func (a *agent) statsSource() stats.Source { return remote.New(a.docker.Stats) }

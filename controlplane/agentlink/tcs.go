@@ -10,8 +10,12 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"ecsagent/controlplane/telemetry"
 	"ecsagent/controlplane/wire"
 )
+
+// invalidParameter is the exception for a message that cannot be taken.
+const invalidParameter = "InvalidParameterException"
 
 // tcsAcks are the answers to what an agent publishes (docs/spec/01 section 4.2).
 var tcsAcks = map[string]string{
@@ -56,6 +60,10 @@ func (t *tcs) receive(frame []byte) error {
 	if !ok {
 		t.log.Debug("message of unknown type ignored", zap.String("type", e.Type))
 		return nil
+	}
+	from := telemetry.Sender{Cluster: t.hello.cluster, InstanceARN: t.hello.instanceARN}
+	if err := telemetry.Check(e.Type, e.Message, from, time.Now()); err != nil {
+		return t.reject(invalidParameter, fmt.Errorf("%s: %w", e.Type, err))
 	}
 	t.hub.backend.Metrics(t.inst.arn, e.Type, e.Message)
 	if t.hub.faults.dropsAcks() {

@@ -1,25 +1,65 @@
 package agentlink_test
 
 import (
+	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 	"time"
 )
 
+// object is JSON.
+type object = map[string]any
+
+func metadata(more object) object {
+	m := object{"cluster": cluster, "containerInstance": instanceARN, "messageId": "5d0c2a6e-0c7b-4f3a-9d1e-2b3c4d5e6f70", "fin": true}
+	maps.Copy(m, more)
+	return m
+}
+
+func now() float64 { return float64(time.Now().UnixMilli()) / 1000 }
+
+func healthOf(container string) object {
+	return object{"metadata": metadata(nil), "timestamp": now(), "tasks": []object{{
+		"taskArn": "arn:t", "taskDefinitionFamily": "web", "taskDefinitionVersion": "1",
+		"containers": []object{{"containerName": container, "healthStatus": "HEALTHY", "statusSince": now()}},
+	}}}
+}
+
 func TestTelemetryIsAcknowledged(t *testing.T) {
 	inBubble(t, nil, func(b *bench) {
 		c := b.tcs()
-		for kind, ack := range map[string]string{
-			"PublishMetricsRequest": "AckPublishMetric", "PublishHealthRequest": "AckPublishHealth",
-			"PublishInstanceStatusRequest": "AckPublishInstanceStatus",
+		for _, tt := range []struct {
+			kind, ack string
+			message   object
+		}{
+			{"PublishMetricsRequest", "AckPublishMetric", object{"metadata": metadata(object{"idle": true}), "timestamp": now()}},
+			{"PublishHealthRequest", "AckPublishHealth", healthOf("app")},
+			{"PublishInstanceStatusRequest", "AckPublishInstanceStatus", object{
+				"metadata": metadata(object{"requestId": "7f2e0a6e-0c7b-4f3a-9d1e-2b3c4d5e6f70"}), "timestamp": now(),
+				"statuses": []object{{"type": "ContainerRuntime", "status": "OK", "lastUpdated": now(), "lastStatusChange": now()}},
+			}},
 		} {
 			b.backend.published = nil
-			b.must(c.Publish(kind, map[string]any{"timestamp": 1}))
-			b.equal(string(b.expect(c, ack).Frame), `{"type":"`+ack+`","message":{}}`)
-			b.equal(b.backend.list(&b.backend.published), []string{kind + ` {"timestamp":1}`})
+			b.must(c.Publish(tt.kind, tt.message))
+			b.equal(string(b.expect(c, tt.ack).Frame), `{"type":"`+tt.ack+`","message":{}}`)
+			text, err := json.Marshal(tt.message)
+			b.must(err)
+			b.equal(b.backend.list(&b.backend.published), []string{tt.kind + " " + string(text)})
 		}
-		b.must(c.Publish("StartTelemetrySessionRequest", map[string]any{}))
+		b.must(c.Publish("StartTelemetrySessionRequest", object{}))
 		b.equal(len(b.within(c, 2*time.Minute-time.Second, "HeartbeatMessage")), 3)
+	})
+}
+
+// What AWS would not take is answered with the reason, and not handed on.
+func TestTelemetryIsChecked(t *testing.T) {
+	inBubble(t, nil, func(b *bench) {
+		c := b.tcs()
+		b.expect(c, "HeartbeatMessage")
+		b.must(c.Publish("PublishMetricsRequest", object{"metadata": metadata(object{"idle": true, "cluster": "other"}), "timestamp": now()}))
+		b.equal(string(b.expect(c, "InvalidParameterException").Body), `{"message":"PublishMetricsRequest: metadata.cluster is \"other\", the session is of \"`+cluster+`\""}`)
+		b.equal(len(b.backend.list(&b.backend.published)), 0)
 	})
 }
 
@@ -49,7 +89,7 @@ func TestBadTelemetryFrames(t *testing.T) {
 		}
 		b.equal(len(b.backend.list(&b.backend.published)), 0)
 		b.must(c.SendFrame([]byte(good + "\r\n" + `{"type":"PublishHealthRequest","message":{}}`)))
-		b.expect(c, "AckPublishHealth")
+		b.expect(c, "InvalidParameterException")
 	})
 }
 

@@ -5,6 +5,6 @@
 //	POST /                      ECS API (package service)
 //	GET  …/ws                   ACS and TCS (package agentlink)
 //	GET  /health                for supervisors
-//	     /_local/…              events, status and shutdown, for loopback only
+//	     /_local/…              events, stats, status and shutdown, for loopback only
 //	     /latest/…              instance metadata, on request (docs/spec/01 section 5.1)
 package local

@@ -25,6 +25,7 @@ func (s *Server) handler() http.Handler {
 	})
 	mux.Handle("GET /_local/status", loopbackOnly(s.status))
 	mux.Handle("GET /_local/events", loopbackOnly(s.events))
+	mux.Handle("GET /_local/stats", loopbackOnly(s.stats))
 	mux.Handle("POST /_local/shutdown", loopbackOnly(s.shutdown))
 	if s.options.IMDS {
 		mux.Handle("/latest/", newMetadata(s.options.Region, s.options.Account))
@@ -59,6 +60,11 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, map[string]any{
 		"version": s.options.Version, "url": s.url, "region": s.service.Region(), "dataDir": s.options.DataDir, "pid": os.Getpid(),
 	})
+}
+
+// stats shows what agents told of the usage of tasks.
+func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, map[string]any{"instances": s.service.Usage()})
 }
 
 // events streams every change as a line of JSON, after an empty line that says that

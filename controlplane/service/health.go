@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
 	"ecsagent/controlplane/api"
+	"ecsagent/controlplane/telemetry"
 )
 
 // Values of a health status.
@@ -17,20 +19,25 @@ const (
 	healthUnhealthy = "UNHEALTHY"
 )
 
-// Metrics takes a message of the telemetry channel. Health is kept, metrics are
-// not (docs/spec/01 sections 4.4 to 4.6).
+// Metrics takes a message of the telemetry channel: the latest of each kind is kept
+// (docs/spec/01 sections 4.4 to 4.6).
 func (s *Service) Metrics(instanceARN, kind string, message json.RawMessage) {
 	var err error
 	switch kind {
-	case "PublishHealthRequest":
+	case telemetry.KindMetrics:
+		err = s.usage.Take(instanceARN, message)
+	case telemetry.KindHealth:
 		err = s.taskHealth(instanceARN, message)
-	case "PublishInstanceStatusRequest":
+	case telemetry.KindInstanceStatus:
 		err = s.instanceHealth(instanceARN, message)
 	}
 	if err != nil {
 		s.log.Warn("telemetry message could not be read", zap.String("instance", instanceARN), zap.String("kind", kind), zap.Error(err))
 	}
 }
+
+// Usage shows what agents told of the usage of tasks.
+func (s *Service) Usage() []telemetry.Instance { return s.usage.Instances(time.Now()) }
 
 func (s *Service) taskHealth(instanceARN string, message json.RawMessage) error {
 	var m struct {

@@ -272,6 +272,7 @@ func (s *Service) deregisterContainerInstance(in *api.DeregisterContainerInstanc
 		t.instanceChanged(i)
 		t.batch.disconnects = append(t.batch.disconnects, i.ARN)
 		s.state.forgetPayloads(i)
+		s.usage.Forget(i.ARN)
 		out.ContainerInstance = s.state.instanceView(i, true)
 		return nil
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"ecsagent/controlplane/telemetry"
 	"ecsagent/controlplane/wire"
 )
 
@@ -94,6 +95,7 @@ type Service struct {
 	store     *store // nil in memory
 	commits   *committer
 	subs      *subscribers
+	usage     *telemetry.Board
 
 	mu    sync.Mutex
 	state state
@@ -103,7 +105,7 @@ type Service struct {
 // it.
 func New(o Options) (*Service, error) {
 	o = o.withDefaults()
-	s := &Service{opts: o, log: o.Log, partition: partition(o.Region), state: newState(), subs: newSubscribers()}
+	s := &Service{opts: o, log: o.Log, partition: partition(o.Region), state: newState(), subs: newSubscribers(), usage: telemetry.NewBoard()}
 	if o.DataDir != "" {
 		if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 			return nil, fmt.Errorf("make data directory %q: %w", o.DataDir, err)

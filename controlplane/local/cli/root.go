@@ -61,6 +61,7 @@ implementation, not affiliated with Amazon.
   ecs-local up                  serve, in this terminal
   ecs-local run web.json        run a task definition
   ecs-local ps                  see what runs
+  ecs-local stats               see what it uses
   ecs-local logs 4f2a -f        read a task's output; ids may be shortened
   ecs-local stop 4f2a           stop a task
   ecs-local down                stop everything
@@ -74,7 +75,7 @@ implementation, not affiliated with Amazon.
 	root.SetErr(a.Err)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.endpoint, "endpoint", "", "`URL` of the local ECS (default $ECS_LOCAL_ENDPOINT or http://"+local.DefaultListen+")")
-	root.AddCommand(a.upCommand(), a.runCommand(), a.renderCommand(), a.psCommand(), a.logsCommand(), a.stopCommand(),
+	root.AddCommand(a.upCommand(), a.runCommand(), a.renderCommand(), a.psCommand(), a.statsCommand(), a.logsCommand(), a.stopCommand(),
 		a.downCommand(), a.instancesCommand(), a.versionCommand())
 	for _, cmd := range root.Commands() {
 		run := cmd.RunE

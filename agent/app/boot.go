@@ -54,6 +54,7 @@ func (a *agent) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	// Containers of the last run ask for credentials whatever else is not ready yet.
+	a.usage = a.collector()
 	if a.endpoint, err = a.openTaskEndpoint(ctx); err != nil {
 		return err
 	}

@@ -107,9 +107,6 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	if err != nil {
 		return nil, nil, err
 	}
-	if a.usage = a.collector(); a.usage != nil {
-		options.Reporter = observers{reporter, a.usage}
-	}
 	if a.engine, err = engine.New(options); err != nil {
 		return nil, nil, err
 	}

@@ -85,7 +85,7 @@ func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
 			Store: e.roles, Directory: e.directory, Audit: e.audit, Bound: bound, Log: e.log,
 		}),
 		Metadata: metadata.New(metadata.Options{
-			Directory: e.directory, Instance: e.me.Load, Tags: tagsAPI{api}, Bound: bound, Log: e.log,
+			Directory: e.directory, Instance: e.me.Load, Tags: tagsAPI{api}, Stats: statsOf(a.usage), Bound: bound, Log: e.log,
 		}),
 		Protection: protection.New(protection.Options{
 			Directory: e.directory, Roles: e.roles, Cluster: e.cluster, Bound: bound, Log: e.log,

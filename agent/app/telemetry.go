@@ -6,21 +6,49 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/agent/awsenv"
-	"ecsagent/agent/engine"
+	"ecsagent/agent/endpoint/metadata"
 	"ecsagent/agent/stats"
 	"ecsagent/agent/task"
 	"ecsagent/agent/tcs"
 	"ecsagent/agent/version"
 )
 
-// observers show each change of a task to several parts.
-type observers []engine.Reporter
+// pictures show each picture of a task to those who serve it and who measure it.
+type pictures struct {
+	endpoint *taskEndpoint
+	usage    *stats.Collector // nil when metrics are disabled
+}
 
-// Observe implements engine.Reporter.
-func (o observers) Observe(s *task.Snapshot) {
-	for _, each := range o {
-		each.Observe(s)
+// Published implements engine.Pictures.
+func (p pictures) Published(s *task.Snapshot) {
+	p.endpoint.Published(s)
+	p.usage.Observe(s)
+}
+
+// Gone implements engine.Pictures.
+func (p pictures) Gone(arn string) {
+	p.endpoint.Gone(arn)
+	p.usage.Gone(arn)
+}
+
+// statsEndpoint is the usage of containers as the endpoints show it.
+type statsEndpoint struct{ usage *stats.Collector }
+
+// Stats implements metadata.Stats: version 4 has rates, older ones have not.
+func (e statsEndpoint) Stats(id string) (latest, older any, tracked bool) {
+	r, tracked := e.usage.Stats(id)
+	if r == nil {
+		return nil, nil, tracked
 	}
+	return r, &r.Sample, tracked
+}
+
+// statsOf is nil when nothing is measured.
+func statsOf(usage *stats.Collector) metadata.Stats {
+	if usage == nil {
+		return nil
+	}
+	return statsEndpoint{usage}
 }
 
 // collector measures what containers use; nil when that is disabled.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"time"
 
 	"ecsagent/agent/stats"
@@ -11,4 +12,6 @@ import (
 const statsEvery = 10 * time.Second
 
 // statsSource asks Docker what containers use.
-func (a *agent) statsSource() stats.Source { return remote.New(a.docker.Stats) }
+func (a *agent) statsSource() stats.Source {
+	return remote.New(func(ctx context.Context, id string) ([]byte, error) { return a.docker.Stats(ctx, id) })
+}

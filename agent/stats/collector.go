@@ -58,7 +58,7 @@ type Collector struct {
 	wake chan struct{} // holds one token: there is something in changed
 
 	mu      sync.Mutex
-	changed map[string]*task.Snapshot // by task ARN, the latest
+	changed map[string]*task.Snapshot // by task ARN, the latest; nil when the task is gone
 	tasks   map[string]*tracked       // by ARN; only the loop writes
 }
 
@@ -86,10 +86,19 @@ func New(o Options) *Collector {
 	}
 }
 
-// Observe tells of a task's new state. It never blocks.
-func (c *Collector) Observe(s *task.Snapshot) {
+// Observe tells of a task's new state. It never blocks. A nil Collector takes no
+// notice.
+func (c *Collector) Observe(s *task.Snapshot) { c.hear(s.ARN, s) }
+
+// Gone tells that a task is not known any more.
+func (c *Collector) Gone(arn string) { c.hear(arn, nil) }
+
+func (c *Collector) hear(arn string, s *task.Snapshot) {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
-	c.changed[s.ARN] = s
+	c.changed[arn] = s
 	c.mu.Unlock()
 	select {
 	case c.wake <- struct{}{}:
@@ -160,7 +169,11 @@ func (c *Collector) adopt(ctx context.Context) {
 	c.changed = make(map[string]*task.Snapshot, len(changed))
 	c.mu.Unlock()
 	var started []*container
-	for _, s := range changed {
+	for arn, s := range changed {
+		if s == nil {
+			c.leave(arn)
+			continue
+		}
 		started = append(started, c.follow(s)...)
 	}
 	if len(started) == 0 {
@@ -213,18 +226,35 @@ func (c *Collector) follow(s *task.Snapshot) (started []*container) {
 		c.change(func() { delete(c.tasks, s.ARN) })
 	}
 	for _, m := range gone {
-		c.byID.CompareAndDelete(m.target.ID, m)
-		m.close()
-		if m.base != nil && c.opt.Bases != nil {
-			if err := c.opt.Bases.DeleteBase(m.target.ID); err != nil {
-				c.log.Debug("usage before a restart not forgotten", zap.String("container", m.name), zap.Error(err))
-			}
-		}
+		c.forget(m)
 	}
 	for _, m := range started {
 		c.byID.Store(m.target.ID, m)
 	}
 	return started
+}
+
+// leave forgets a task that is not known any more.
+func (c *Collector) leave(arn string) {
+	t := c.tasks[arn]
+	if t == nil {
+		return
+	}
+	c.change(func() { delete(c.tasks, arn) })
+	for _, m := range t.containers {
+		c.forget(m)
+	}
+}
+
+// forget ends the measuring of a container that runs no more.
+func (c *Collector) forget(m *container) {
+	c.byID.CompareAndDelete(m.target.ID, m)
+	m.close()
+	if m.base != nil && c.opt.Bases != nil {
+		if err := c.opt.Bases.DeleteBase(m.target.ID); err != nil {
+			c.log.Debug("usage before a restart not forgotten", zap.String("container", m.name), zap.Error(err))
+		}
+	}
 }
 
 // change alters what a Round reads.

@@ -195,6 +195,14 @@ func TestLatestSample(t *testing.T) {
 		if got, tracked := r.Stats("id0"); got != nil || tracked {
 			t.Error("a stopped container has stats")
 		}
+		r.state.Containers[0].Known = task.ContainerRunning
+		r.tell()
+		r.stats("id0")
+		r.Gone(r.spec.ARN)
+		synctest.Wait()
+		if got, tracked := r.Stats("id0"); got != nil || tracked || !r.Round().Idle {
+			t.Error("a container of a task that is gone has stats")
+		}
 		reads := r.source.reads
 		r.after(time.Minute)
 		if r.source.reads != reads {

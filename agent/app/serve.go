@@ -133,6 +133,9 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	if a.usage != nil {
 		parts = append(parts, part{"usage", a.usage.Run})
 	}
+	if links := hostLinks(); links != nil && a.cfg.TaskENI {
+		parts = append(parts, a.watchENIs(attachments, links))
+	}
 	if images.cleaner != nil {
 		parts = append(parts, part{"image clean-up", images.cleaner.Run})
 	}

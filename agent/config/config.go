@@ -166,6 +166,7 @@ type Config struct {
 
 	// Switches for tests (1.10.11).
 
+	TestENILinks                          string // links that play elastic network interfaces
 	SkipDomainJoinCheck                   bool
 	SkipDomainlessCheck                   bool
 	SkipCredentialsFetcherInvocationCheck bool

@@ -151,6 +151,11 @@ func inertSettings() []Setting {
 func testSettings() []Setting {
 	return []Setting{
 		{
+			// docs/spec/05 section 7.2.
+			Name: "ECS_TEST_ENI_LINKS", Hidden: true, On: onLinux,
+			value: as(text, func(c *Config) *string { return &c.TestENILinks }),
+		},
+		{
 			Name: "ZZZ_SKIP_DOMAIN_JOIN_CHECK_NOT_SUPPORTED_IN_PRODUCTION", Hidden: true,
 			value: as(boolean, func(c *Config) *bool { return &c.SkipDomainJoinCheck }),
 		},

@@ -88,8 +88,10 @@ func (a *Attachments) Run(ctx context.Context) error {
 	}
 }
 
-// Add records an announced attachment durably. A device that is already recorded
-// is a repeat and changes nothing; one whose time is up is not recorded.
+// Add records an announced attachment durably. One that is already recorded is a
+// repeat and changes nothing; one whose time is up is not recorded. MAC addresses are
+// used again: another attachment takes the place of the one that had the device before
+// (docs/spec/05 section 9, Q04).
 func (a *Attachments) Add(ctx context.Context, n Attachment) error {
 	var err error
 	return errors.Join(a.do(ctx, func() { err = a.add(n) }), err)
@@ -105,6 +107,17 @@ func (a *Attachments) Found(ctx context.Context, mac string) (Attachment, bool) 
 // FoundVolume tells that the volume with the id is staged on the host.
 func (a *Attachments) FoundVolume(ctx context.Context, id string) (Attachment, bool) {
 	return a.found(ctx, id, func(r *Attachment) bool { return r.Kind == EBSVolume })
+}
+
+// Gone tells that the network interface with the MAC is not on the host any more: it
+// is in a task, or detached.
+func (a *Attachments) Gone(ctx context.Context, mac string) error {
+	return a.do(ctx, func() { delete(a.seen, (&Attachment{MAC: mac}).Key()) })
+}
+
+// Waiting reports whether an announced interface has not been seen yet. It never waits.
+func (a *Attachments) Waiting() bool {
+	return slices.ContainsFunc(a.All(), func(r Attachment) bool { return r.Kind != EBSVolume && r.Status == StatusNone && !r.Sent })
 }
 
 // Sent tells that ECS has accepted the attachment with the ARN. Its deadline no
@@ -155,7 +168,7 @@ func (a *Attachments) do(ctx context.Context, fn func()) error {
 
 func (a *Attachments) add(n Attachment) error {
 	key := n.Key()
-	if _, known := a.records[key]; known {
+	if known := a.records[key]; known != nil && known.ARN == n.ARN {
 		a.opts.Log.Debug("attachment is already recorded", zap.String("attachment", n.ARN), zap.String("device", key))
 		return nil
 	}
@@ -181,8 +194,11 @@ func (a *Attachments) found(ctx context.Context, key string, want func(*Attachme
 	)
 	err := a.do(ctx, func() {
 		r := a.records[key]
-		if r == nil {
+		if r == nil || r.Sent {
+			// Its attachment may be announced later.
 			a.seen[key] = time.Now()
+		}
+		if r == nil {
 			return
 		}
 		if !want(r) {

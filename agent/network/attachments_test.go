@@ -96,7 +96,9 @@ func TestFoundInTime(t *testing.T) {
 		if err := b.Add(ctx, eni("0a:1B", time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Add(ctx, eni("0a:1b", time.Hour)); err != nil {
+		repeat := eni("0a:1b", time.Hour)
+		repeat.ARN = "arn:0a:1B"
+		if err := b.Add(ctx, repeat); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(59 * time.Second)
@@ -269,5 +271,62 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`{"Status":"HALFWAY"}`), &out); err == nil {
 		t.Error("an unknown status was accepted")
+	}
+}
+
+// A MAC that comes again for another attachment is confirmed again, once the device is
+// there again (docs/spec/05 section 7.3, A3).
+func TestMACIsUsedAgain(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			b := open(t)
+			ctx := t.Context()
+			add := func(arn, task string) {
+				t.Helper()
+				n := eni("0a:1b", time.Minute)
+				n.ARN, n.TaskARN = arn, task
+				if err := b.Add(ctx, n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			confirmed := func(want ...string) {
+				t.Helper()
+				synctest.Wait()
+				var got []string
+				for _, a := range b.attached {
+					got = append(got, a.ARN)
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Error(diff)
+				}
+			}
+			add("first", "task 1")
+			if !b.Waiting() {
+				t.Error("nothing is waited for")
+			}
+			b.Found(ctx, "0a:1b")
+			if err := errors.Join(b.Sent(ctx, "first"), b.Gone(ctx, "0a:1b")); err != nil {
+				t.Fatal(err)
+			}
+			// Back from the task, and detached.
+			b.Found(ctx, "0a:1b")
+			if err := b.Gone(ctx, "0a:1b"); err != nil || b.Waiting() {
+				t.Error(err, "or something is waited for")
+			}
+			if early {
+				b.Found(ctx, "0a:1b")
+			}
+			confirmed("first")
+			add("second", "task 2")
+			if !early {
+				confirmed("first")
+				b.Found(ctx, "0a:1b")
+			}
+			confirmed("first", "second")
+			// The first task's clean-up does not touch it.
+			if err := b.RemoveTask(ctx, "task 1"); err != nil || len(b.All()) != 1 {
+				t.Errorf("%v, records %+v", err, b.All())
+			}
+		})
 	}
 }

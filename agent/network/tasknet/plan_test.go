@@ -1,0 +1,111 @@
+package tasknet
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"ecsagent/agent/task"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func addressesOf(texts ...string) (list []task.Address) {
+	for i, t := range texts {
+		list = append(list, task.Address{Address: t, Primary: i == 0})
+	}
+	return list
+}
+
+func ipv4() task.ENI {
+	return task.ENI{EC2ID: "eni-0abc12345", MAC: "06:1F:2e:3d:4c:5b", IPv4: addressesOf("10.20.1.37"), SubnetGatewayIPv4: "10.20.1.1/24"}
+}
+
+// TestPlans compares what the plugins get with docs/spec/05 section 4.5.
+func TestPlans(t *testing.T) {
+	dual, v6, branch := ipv4(), ipv4(), ipv4()
+	dual.IPv6 = addressesOf("2001:db8:20:1::38")
+	v6.IPv4, v6.SubnetGatewayIPv4, v6.IPv6, v6.SubnetGatewayIPv6 = nil, "", addressesOf("2001:db8:20:2::39"), "fe80::406:1fff:fe00:1/64"
+	branch.AssociationProtocol, branch.VLANID, branch.TrunkMAC = "vlan", "42", "06:aa:bb:cc:dd:01"
+	dualGateway := dual
+	dualGateway.SubnetGatewayIPv6 = "2001:db8:20:1::1/64"
+	for name, c := range map[string]struct {
+		spec     task.Spec
+		settings Settings
+	}{
+		"ipv4":               {task.Spec{ENIs: []task.ENI{ipv4()}}, Settings{BlockMetadata: true, LocalRoutes: []netip.Prefix{netip.MustParsePrefix("10.0.15.0/24")}}},
+		"dual":               {task.Spec{ENIs: []task.ENI{dual}}, Settings{}},
+		"dual-with-gateways": {task.Spec{ENIs: []task.ENI{dualGateway}}, Settings{}},
+		"ipv6":               {task.Spec{ENIs: []task.ENI{v6}}, Settings{BlockMetadata: true}},
+		"branch":             {task.Spec{ENIs: []task.ENI{branch}}, Settings{LocalAddress: netip.MustParsePrefix("169.254.172.42/22")}},
+		"mesh": {task.Spec{ENIs: []task.ENI{ipv4()}, Proxy: &task.Proxy{Properties: map[string]string{"IgnoredUID": "1337", "ProxyIngressPort": "15000",
+			"ProxyEgressPort": "15001", "AppPorts": "8080,9090", "EgressIgnoredPorts": "22", "EgressIgnoredIPs": "192.0.2.0/24"}}}, Settings{}},
+	} {
+		p, err := NewPlan(&c.spec, c.settings)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var got bytes.Buffer
+		write := func(what string, config []byte) {
+			got.WriteString(what + "\n")
+			if err := json.Indent(&got, config, "", "  "); err != nil {
+				t.Fatal(err)
+			}
+			got.WriteString("\n")
+		}
+		for _, s := range p.Steps {
+			write("ADD "+s.Plugin+" "+s.IfName, s.Config)
+			if !bytes.Equal(s.Config, s.Delete) {
+				write("DEL "+s.Plugin+" "+s.IfName, s.Delete)
+			}
+		}
+		write("DEL ecs-ipam", p.Release)
+		file := filepath.Join("testdata", name+".golden")
+		if *update {
+			if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	for want, change := range map[string]func(*task.ENI){
+		`elastic network interface eni-0abc12345: MAC address "x"`: func(e *task.ENI) { e.MAC = "x" },
+		`it has no address`: func(e *task.ENI) { e.IPv4 = nil },
+		`subnetGatewayIpv4Address "": want the gateway with the subnet's prefix length`: func(e *task.ENI) { e.SubnetGatewayIPv4 = "" },
+		`subnetGatewayIpv4Address "10.20.1.1": want`:                                    func(e *task.ENI) { e.SubnetGatewayIPv4 = "10.20.1.1" },
+		`task ENI is IPv6-only but has no IPv6 subnet gateway address`:                  func(e *task.ENI) { e.IPv4, e.IPv6 = nil, addressesOf("fd00::1") },
+		`address "here": want an address in a subnet of prefix length 24`:               func(e *task.ENI) { e.IPv4 = addressesOf("here") },
+		`association protocol "tunnel": want "default" or "vlan"`:                       func(e *task.ENI) { e.AssociationProtocol = "tunnel" },
+	} {
+		e := ipv4()
+		change(&e)
+		if _, err := NewPlan(&task.Spec{ENIs: []task.ENI{e}}, Settings{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v; want %q", err, want)
+		}
+	}
+	for _, enis := range [][]task.ENI{nil, {ipv4(), ipv4()}} {
+		if _, err := NewPlan(&task.Spec{ENIs: enis}, Settings{}); err == nil {
+			t.Errorf("%d interfaces accepted", len(enis))
+		}
+	}
+}

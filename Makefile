@@ -31,8 +31,12 @@ help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 .PHONY: build
-build: ## build all programs into bin/
+build: ## build all programs into bin/, and on Linux the pause image
 	$(BUILD) -o bin/ $(addprefix ./,$(PROGRAMS))
+ifeq ($(shell uname -s),Linux)
+	@scripts/deps build
+	@GO=$(GO) scripts/pause bin
+endif
 
 .PHONY: examples
 examples: ## build the example programs into bin/examples/

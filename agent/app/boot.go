@@ -11,7 +11,10 @@ import (
 	"ecsagent/agent/capability"
 	"ecsagent/agent/ecsapi"
 	"ecsagent/agent/engine"
+	"ecsagent/agent/gpu"
+	"ecsagent/agent/pause"
 	"ecsagent/agent/registration"
+	"ecsagent/agent/resource/cgroup"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/runtime/docker"
 	"ecsagent/agent/stats"
@@ -31,6 +34,9 @@ type agent struct {
 	engine    *engine.Engine
 	endpoint  *taskEndpoint
 	usage     *stats.Collector // nil when metrics are disabled
+	cgroups   *cgroup.Manager  // nil: tasks as a whole are not limited
+	pause     *pause.Loader    // nil: there is no pause image
+	gpus      gpu.Info
 
 	confirming sync.WaitGroup // confirmations of attachments
 }
@@ -61,9 +67,16 @@ func (a *agent) prepare(ctx context.Context) (err error) {
 	if err := a.checkCloudInit(ctx); err != nil {
 		return err
 	}
+	if err := a.findGPUs(); err != nil {
+		return err
+	}
 	if err := a.connectDocker(ctx); err != nil {
 		return err
 	}
+	if err := a.prepareCgroups(ctx); err != nil {
+		return err
+	}
+	a.preparePause(ctx)
 	if a.api, err = a.ecs(); err != nil {
 		return err
 	}
@@ -110,6 +123,7 @@ func (a *agent) register(ctx context.Context) error {
 			CPUs: a.host.CPUs, MemoryMiB: a.host.MemoryMiB, ReservedMemoryMiB: int64(a.cfg.ReservedMemory),
 			Ports: a.cfg.ReservedPorts, PortsUDP: a.cfg.ReservedPortsUDP,
 		},
+		GPUs:       a.gpus.GPUIDs,
 		Attributes: attributes, Custom: a.cfg.InstanceAttributes, Tags: a.cfg.ContainerInstanceTags,
 		NoIdentity: a.cfg.External || a.cfg.NoIID,
 	})
@@ -161,7 +175,14 @@ func PrintAttributes(ctx context.Context, o Options) int {
 		defer b.close()
 		a := &agent{base: b}
 		defer a.close()
-		if err = a.connectDocker(ctx); err == nil {
+		if err = a.findGPUs(); err == nil {
+			err = a.connectDocker(ctx)
+		}
+		if err == nil {
+			err = a.prepareCgroups(ctx)
+			a.preparePause(ctx)
+		}
+		if err == nil {
 			var facts capability.Facts
 			if facts, err = a.facts(ctx); err == nil {
 				for _, attribute := range capability.Attributes(facts) {

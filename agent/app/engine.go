@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"os"
 
+	"github.com/docker/docker/api/types/versions"
+
 	"ecsagent/agent/awsenv"
 	"ecsagent/agent/config"
 	"ecsagent/agent/credentials"
@@ -34,11 +36,13 @@ func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter
 		},
 	})
 	return engine.Options{
+		Pause: a.pauseOf(), LoadPause: a.loadPause,
 		Store: forgettingStore{a.store, forget}, Reporter: reporter, Runtime: a.docker,
-		Images: images, HostPorts: ports, Builder: a.builder(roles), Credentials: known{roles}, Pictures: pictures{a.endpoint, a.usage}, Log: a.log,
+		Images: images, HostPorts: ports, Builder: a.builder(roles), Credentials: known{roles}, Pictures: pictures{a.endpoint, a.usage}, Hooks: a.hooks(), Log: a.log,
 		Restored: a.loaded.Tasks, Sequence: a.loaded.Seq,
 		Capacity: engine.Capacity{
 			CPU: int64(a.host.CPUs) * 1024, Memory: a.host.MemoryMiB - int64(cfg.ReservedMemory),
+			GPUs:        a.gpus.GPUIDs,
 			ReservedTCP: cfg.ReservedPorts, ReservedUDP: cfg.ReservedPortsUDP,
 		},
 		Pull: pull, PullUpfront: cfg.DependentContainersPullUpfront, StopTimeout: cfg.ContainerStopTimeout,
@@ -65,6 +69,7 @@ func Mapping(cfg *config.Config, host platform.Host, os, cluster string) dockers
 func (a *agent) builder(roles *credentials.Store) *dockerspec.Builder {
 	env := Mapping(a.cfg, a.host, a.engineOf.OS, a.me.Cluster)
 	env.KnowsCredentials = known{roles}.Has
+	env.OldEngine = a.engineOf.Server != "" && versions.LessThan(a.engineOf.Server, "18.09.0")
 	return dockerspec.New(env, rand.Uint64)
 }
 

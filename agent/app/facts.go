@@ -16,6 +16,7 @@ var implemented = capability.Implemented(
 	capability.Privileged, capability.LogDrivers, capability.SecurityOptions, capability.HealthChecks,
 	capability.ECRAuth, capability.ECREndpoint, capability.ExecutionRoleECR, capability.DockerVolumes,
 	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
+	capability.TaskLimits, capability.NamespaceSharing, capability.GPU,
 )
 
 // facts gathers what decides about attributes. Volume plugins that cannot be listed
@@ -27,8 +28,11 @@ func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
 	}
 	return capability.Facts{
 		OS: a.host.OSType, External: a.cfg.External, Implemented: implemented,
-		DockerAPIs:         capability.DockerAPIs(a.host.OSType, a.engineOf.MaxAPI, a.engineOf.MinAPI),
-		VolumePlugins:      append(plugins, a.host.VolumePlugins...),
+		DockerAPIs:    capability.DockerAPIs(a.host.OSType, a.engineOf.MaxAPI, a.engineOf.MinAPI),
+		VolumePlugins: append(plugins, a.host.VolumePlugins...),
+		PauseImage:    a.pause != nil,
+		GPU:           a.cfg.GPUSupport, GPUDriver: a.gpus.DriverVersion,
+		TaskLimits: a.cgroups != nil, TaskLimitsExplicit: a.cfg.Explicit(limitsSetting),
 		PrivilegedDisabled: a.cfg.PrivilegedDisabled, LogDrivers: a.cfg.AvailableLoggingDrivers,
 		TaskRole: a.cfg.TaskIAMRole, TaskRoleHost: a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
 		SELinux: a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,

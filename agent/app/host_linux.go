@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/agent/platform"
+	"ecsagent/agent/resource/cgroup"
 	linux "ecsagent/platform_linux"
 )
 
@@ -19,6 +20,9 @@ func GatherHost(ctx context.Context) (platform.Host, error) { return linux.Gathe
 
 // diskUsed tells how much of the disk that holds a directory is in use, in per cent.
 func diskUsed(dir string) (float64, error) { return linux.DiskUsed(dir) }
+
+// slicesOf is the host's systemd.
+func slicesOf() cgroup.Slices { return linux.NewSlices() }
 
 // maxStacks bounds what a dump of all goroutines may take (docs/spec/03 section 2.4).
 const maxStacks = 640 << 10

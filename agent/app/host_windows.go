@@ -6,6 +6,7 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/agent/platform"
+	"ecsagent/agent/resource/cgroup"
 	windows "ecsagent/platform_windows"
 )
 
@@ -15,6 +16,9 @@ func GatherHost(ctx context.Context) (platform.Host, error) { return windows.Gat
 
 // diskUsed tells how much of the disk that holds a directory is in use, in per cent.
 func diskUsed(dir string) (float64, error) { return windows.DiskUsed(dir) }
+
+// slicesOf is nothing: Windows has no cgroups.
+func slicesOf() cgroup.Slices { return nil }
 
 // dumpOnSignal does nothing: Windows has no SIGUSR1.
 func dumpOnSignal(*zap.Logger) (stop func()) { return func() {} }

@@ -11,6 +11,7 @@ import (
 	"ecsagent/agent/credentials"
 	"ecsagent/agent/image"
 	"ecsagent/agent/image/ecr"
+	"ecsagent/agent/pause"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
 )
@@ -65,7 +66,7 @@ func (a *agent) imageCleaner(i *images, behavior task.PullBehavior) *image.Clean
 		Idle: !byAge, Interval: a.cfg.ImageCleanupInterval, MinimumAge: a.cfg.ImageMinimumCleanupAge, PerCycle: a.cfg.NumImagesToDeletePerCycle,
 		Untracked: a.cfg.UntrackedImageCleanup, UntrackedAge: a.cfg.NonECSImageMinimumCleanupAge,
 		ContainerAge: a.cfg.TaskCleanupWait, PerCycleOther: a.cfg.NumNonECSContainersDeletedPerCycle,
-		Exclude: append([]string{a.cfg.PauseImageName + ":" + a.cfg.PauseImageTag}, a.cfg.ImageCleanupExclusions...),
+		Exclude: append([]string{pause.Image, a.cfg.PauseImageName + ":" + a.cfg.PauseImageTag}, a.cfg.ImageCleanupExclusions...),
 		Disk:    image.Watermarks{High: a.cfg.ImageDiskHigh, Low: a.cfg.ImageDiskLowMark(), Used: a.imageDisk},
 	})
 }

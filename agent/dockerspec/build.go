@@ -20,9 +20,6 @@ type Env struct {
 	Cluster string // as configured
 	Region  string
 
-	// CgroupParent gives a task's cgroup; nil or an empty answer leaves it to Docker
-	// (docs/spec/02 section 4.10).
-	CgroupParent func(*task.Spec) string
 	// TaskMemory gives containers without a limit that of their task
 	// (ECS_PROPAGATE_TASK_MEMORY_LIMIT_CGROUPV2 on cgroup v2).
 	TaskMemory bool
@@ -43,12 +40,6 @@ type Env struct {
 
 	GPU        GPU
 	Inferentia bool
-
-	// VolumeSource gives the bind source of volumes that are neither paths of the
-	// host nor Docker volumes named in the State, e.g. a mapped drive.
-	VolumeSource func(spec *task.Spec, volume int) (source string, ok bool)
-	// Inputs are what was fetched for the container; nil means nothing.
-	Inputs func(spec *task.Spec, container int) Inputs
 }
 
 // GPU is how GPUs reach containers (docs/spec/02 section 4.8).
@@ -56,17 +47,6 @@ type GPU struct {
 	Enabled  bool
 	Runtime  string // ECS_NVIDIA_RUNTIME
 	External bool   // ECS Anywhere: device requests instead of a runtime
-}
-
-// Inputs are values that were fetched for a container before its creation.
-type Inputs struct {
-	Secrets    map[string]string // variables that replace those of the definition
-	EnvFiles   map[string]string // variables that give way to those of the definition
-	LogOptions map[string]string // secret log options; empty values are left out
-	// MetadataFile is the metadata file's path inside the container, MetadataBind the
-	// mount that brings it there; empty when the feature is off.
-	MetadataFile string
-	MetadataBind string
 }
 
 // Names of failures (docs/spec/02 section 6.2).
@@ -97,22 +77,18 @@ func (b *Builder) ContainerName(spec *task.Spec, i int) string { return Name(spe
 // VolumeName chooses the Docker name of a volume; a shared one keeps its own.
 func (b *Builder) VolumeName(spec *task.Spec, i int) string { return VolumeName(spec, i, b.rand) }
 
-// Build is the package's Build with the builder's Env. imageEnv is the environment
-// of the container's image.
-func (b *Builder) Build(spec *task.Spec, i int, st *task.State, imageEnv []string) (runtime.CreateRequest, error) {
-	return Build(spec, i, st, imageEnv, b.env)
+// Build is the package's Build with the builder's Env.
+func (b *Builder) Build(spec *task.Spec, i int, st *task.State, in Inputs) (runtime.CreateRequest, error) {
+	return Build(spec, i, st, in, b.env)
 }
 
 // Build maps container i of a task to the request that creates it. Its errors are
 // *task.Error.
-func Build(spec *task.Spec, i int, st *task.State, imageEnv []string, env Env) (runtime.CreateRequest, error) {
-	b := build{spec: spec, st: st, env: &env, c: &spec.Containers[i], cs: &st.Containers[i]}
-	if env.Inputs != nil {
-		b.in = env.Inputs(spec, i)
-	}
+func Build(spec *task.Spec, i int, st *task.State, in Inputs, env Env) (runtime.CreateRequest, error) {
+	b := build{spec: spec, st: st, env: &env, in: in, c: &spec.Containers[i], cs: &st.Containers[i]}
 	steps := []func() error{
 		b.hostConfig, b.namespaces, b.devices, b.logs,
-		func() error { return b.config(imageEnv) },
+		b.config,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -166,15 +142,13 @@ func (b *build) hostConfig() error {
 	}
 	b.platform()
 	b.supplementaryGroups()
-	if b.in.MetadataBind != "" {
-		b.host.Binds = append(b.host.Binds, b.in.MetadataBind)
-	}
+	b.host.Binds = append(b.host.Binds, b.in.Binds...)
 	return nil
 }
 
 // config makes the Config; it comes last because it shows what the other steps
 // decided.
-func (b *build) config(imageEnv []string) error {
+func (b *build) config() error {
 	exposed, err := b.exposedPorts()
 	if err != nil {
 		return err
@@ -183,7 +157,7 @@ func (b *build) config(imageEnv []string) error {
 		Image:        b.c.Image,
 		Cmd:          strslice.StrSlice(slices.Clone(b.c.Command)),
 		Entrypoint:   strslice.StrSlice(slices.Clone(b.c.EntryPoint)),
-		Env:          b.environment(imageEnv),
+		Env:          b.environment(),
 		ExposedPorts: exposed,
 		Labels:       maps.Clone(b.c.Labels),
 	}

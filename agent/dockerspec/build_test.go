@@ -71,7 +71,7 @@ func marshal(v any) string {
 	return string(raw)
 }
 
-func workedExample() (*task.Spec, *task.State, Env) {
+func workedExample() (*task.Spec, *task.State, Inputs) {
 	spec := &task.Spec{
 		ARN: testARN, Family: "shop", Version: "3", NetworkMode: "bridge", CPU: 0.25, Memory: 512, CredentialsID: "7f3a",
 		Containers: []task.Container{{
@@ -104,17 +104,14 @@ func workedExample() (*task.Spec, *task.State, Env) {
 		},
 		Volumes: []task.VolumeState{{}, {DockerName: "ecs-shop-3-scratch-b2f4a6c8e0d1f3a5c700"}},
 	}
-	env := linuxEnv()
-	env.CgroupParent = func(s *task.Spec) string { return "/ecs/" + s.ID() }
-	env.Inputs = func(*task.Spec, int) Inputs {
-		return Inputs{
-			Secrets:      map[string]string{"DB_PASS": "s3cr3t"},
-			LogOptions:   map[string]string{"tag": "from-secret", "unset": ""},
-			MetadataFile: "/opt/ecs/metadata/0e9d/ecs-container-metadata.json",
-			MetadataBind: "/var/lib/ecs//data/metadata/demo/0123/web.api_1:/opt/ecs/metadata/0e9d",
-		}
+	return spec, st, Inputs{
+		ImageEnv:     []string{"PATH=/bin"},
+		CgroupParent: "/ecs/" + spec.ID(),
+		Secrets:      map[string]string{"DB_PASS": "s3cr3t"},
+		LogOptions:   map[string]string{"tag": "from-secret", "unset": ""},
+		MetadataFile: "/opt/ecs/metadata/0e9d/ecs-container-metadata.json",
+		Binds:        []string{"/var/lib/ecs//data/metadata/demo/0123/web.api_1:/opt/ecs/metadata/0e9d"},
 	}
-	return spec, st, env
 }
 
 // The worked example of docs/spec/02 section 4.12.
@@ -127,9 +124,9 @@ func TestWorkedExample(t *testing.T) {
 	if err := json.Unmarshal(raw, &want); err != nil {
 		t.Fatal(err)
 	}
-	spec, st, env := workedExample()
+	spec, st, in := workedExample()
 	before := marshal(spec)
-	req, err := Build(spec, 0, st, []string{"PATH=/bin"}, env)
+	req, err := Build(spec, 0, st, in, linuxEnv())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +147,7 @@ func TestWorkedExample(t *testing.T) {
 // must be absent (docs/spec/02 section 4.12).
 func TestEmptyMembers(t *testing.T) {
 	spec, st := one(task.Container{Image: "i"})
-	req, err := Build(spec, 0, st, nil, linuxEnv())
+	req, err := Build(spec, 0, st, Inputs{}, linuxEnv())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +177,7 @@ func TestDecodeOnTop(t *testing.T) {
 		DockerHostConfig: `{"CpuShares":7,"Memory":null,"MemoryReservation":1048576,"PortBindings":null,"NetworkMode":"host",
 			"Ulimits":[{"Name":"nofile","Soft":1,"Hard":2}],"CapAdd":["SYS_PTRACE"],"Tmpfs":{"/t":"size=1m"},"Sysctls":{"net.core.somaxconn":"1"},"unknown":1}`,
 	})
-	req, err := Build(spec, 0, st, nil, linuxEnv())
+	req, err := Build(spec, 0, st, Inputs{}, linuxEnv())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +235,7 @@ func TestErrors(t *testing.T) {
 			if tt.env != nil {
 				tt.env(&env)
 			}
-			_, err := Build(spec, 0, st, nil, env)
+			_, err := Build(spec, 0, st, Inputs{}, env)
 			var reason *task.Error
 			if !errors.As(err, &reason) || reason.Error() != tt.want {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
@@ -281,7 +278,7 @@ func TestLimits(t *testing.T) {
 			if tt.env != nil {
 				tt.env(&env)
 			}
-			req, err := Build(spec, 0, st, nil, env)
+			req, err := Build(spec, 0, st, Inputs{}, env)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -317,8 +314,7 @@ func TestEnvironment(t *testing.T) {
 			spec, st := one(task.Container{Image: "i", Environment: tt.env})
 			env := linuxEnv()
 			env.Region = tt.region
-			env.Inputs = func(*task.Spec, int) Inputs { return Inputs{EnvFiles: tt.files} }
-			req, err := Build(spec, 0, st, tt.image, env)
+			req, err := Build(spec, 0, st, Inputs{ImageEnv: tt.image, EnvFiles: tt.files}, env)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -346,7 +342,7 @@ func TestTaskRole(t *testing.T) {
 		spec.CredentialsID = "id"
 		env := linuxEnv()
 		env.KnowsCredentials = func(id string) bool { return known && id == "id" }
-		req, err := Build(spec, 0, st, nil, env)
+		req, err := Build(spec, 0, st, Inputs{}, env)
 		if err != nil {
 			t.Fatal(err)
 		}

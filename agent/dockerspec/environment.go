@@ -11,7 +11,7 @@ const endpointURL = "http://169.254.170.2"
 
 // environment is the container's environment as K=V, sorted
 // (docs/spec/02 section 4.4). Pause containers have none.
-func (b *build) environment(imageEnv []string) []string {
+func (b *build) environment() []string {
 	if b.c.Internal() {
 		return nil
 	}
@@ -30,7 +30,7 @@ func (b *build) environment(imageEnv []string) []string {
 	if b.env.GPU.Enabled && !b.env.GPU.External && len(b.c.GPUs) > 0 {
 		env[gpuVariable] = strings.Join(b.c.GPUs, ",")
 	}
-	if b.env.Region != "" && !setsRegion(env, imageEnv) {
+	if b.env.Region != "" && !setsRegion(env, b.in.ImageEnv) {
 		env["AWS_REGION"] = b.env.Region
 		env["AWS_DEFAULT_REGION"] = b.env.Region
 	}

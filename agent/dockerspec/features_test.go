@@ -51,7 +51,7 @@ func TestLogs(t *testing.T) {
 			if tt.env != nil {
 				tt.env(&env)
 			}
-			req, err := Build(spec, 0, st, nil, env)
+			req, err := Build(spec, 0, st, Inputs{}, env)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,7 +64,7 @@ func TestLogs(t *testing.T) {
 	spec.ExecutionCredentialsID = "gone"
 	env := linuxEnv()
 	env.KnowsCredentials = func(string) bool { return false }
-	if _, err := Build(spec, 0, st, nil, env); err == nil || err.Error() != "HostConfigError: Unable to get execution role credentials for task" {
+	if _, err := Build(spec, 0, st, Inputs{}, env); err == nil || err.Error() != "HostConfigError: Unable to get execution role credentials for task" {
 		t.Errorf("unknown credentials: %v", err)
 	}
 }
@@ -86,7 +86,7 @@ func TestNamespaces(t *testing.T) {
 	type modes struct{ net, pid, ipc string }
 	of := func(spec *task.Spec, i int, st *task.State, env Env) modes {
 		t.Helper()
-		req, err := Build(spec, i, st, nil, env)
+		req, err := Build(spec, i, st, Inputs{}, env)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestNamespaces(t *testing.T) {
 		}
 	}
 	st.Containers[2].RuntimeID = ""
-	if _, err := Build(spec, 0, st, nil, linuxEnv()); err == nil || err.Error() != "HostConfigError: no pause container holds the task's PID namespace" {
+	if _, err := Build(spec, 0, st, Inputs{}, linuxEnv()); err == nil || err.Error() != "HostConfigError: no pause container holds the task's PID namespace" {
 		t.Errorf("missing pause container: %v", err)
 	}
 
@@ -125,7 +125,7 @@ func TestNamespaces(t *testing.T) {
 
 func TestNetworkPause(t *testing.T) {
 	spec, st := withPauses()
-	req, err := Build(spec, 1, st, nil, linuxEnv())
+	req, err := Build(spec, 1, st, Inputs{}, linuxEnv())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestNetworkPause(t *testing.T) {
 		t.Errorf("config %+v host %+v", req.Config, h)
 	}
 	spec.ENIs[0].IPv4 = nil
-	if req, err = Build(spec, 1, st, nil, linuxEnv()); err != nil || !slices.Equal(req.HostConfig.ExtraHosts, []string{"ip-10-0-0-5.ec2.internal:fd00::5"}) {
+	if req, err = Build(spec, 1, st, Inputs{}, linuxEnv()); err != nil || !slices.Equal(req.HostConfig.ExtraHosts, []string{"ip-10-0-0-5.ec2.internal:fd00::5"}) {
 		t.Errorf("IPv6 only: %v %v", req.HostConfig, err)
 	}
 }
@@ -158,9 +158,7 @@ func TestVolumes(t *testing.T) {
 	spec, st := one(c)
 	spec.Volumes = volumes
 	st.Volumes = []task.VolumeState{{}, {DockerName: "dv-empty"}, {DockerName: "dv-task"}, {}, {}, {}}
-	env := linuxEnv()
-	env.VolumeSource = func(s *task.Spec, i int) (string, bool) { return "z:", s.Volumes[i].Type == task.VolumeFSx }
-	req, err := Build(spec, 0, st, nil, env)
+	req, err := Build(spec, 0, st, Inputs{VolumeSources: map[string]string{"mapped": "z:"}}, linuxEnv())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,6 +169,31 @@ func TestVolumes(t *testing.T) {
 	// 900000 + last four bytes of SHA-256("vol-1_task") mod 100000.
 	if !slices.Equal(req.HostConfig.GroupAdd, []string{"995771"}) {
 		t.Errorf("groups %q", req.HostConfig.GroupAdd)
+	}
+}
+
+// Paths of Windows: docs/spec/02 section 1.8, step 1.
+func TestWindowsPaths(t *testing.T) {
+	for given, want := range map[string]string{
+		`C:\Data\..\App\`: `c:\app`, `c:/Data//x`: `c:\data\x`, `C:\`: `c:\`, `\\.\pipe\Docker_Engine`: `\\.\pipe\docker_engine`,
+		`\\Server\Share\A`: `\\server\share\a`, ``: ``,
+	} {
+		if got := windowsPath(given); got != want {
+			t.Errorf("%q becomes %q, want %q", given, got, want)
+		}
+	}
+	spec, st := one(task.Container{Image: "i", MountPoints: []task.MountPoint{{SourceVolume: "v", ContainerPath: `D:\Target`}}})
+	spec.Volumes = []task.Volume{{Name: "v", Type: task.VolumeHost, Host: &task.HostVolume{SourcePath: `C:\Source\`}}}
+	for os, want := range map[string]string{"windows": `c:\source:d:\target`, "linux": `C:\Source\:D:\Target`} {
+		env := linuxEnv()
+		env.OS = os
+		req, err := Build(spec, 0, st, Inputs{}, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(req.HostConfig.Binds, []string{want}) {
+			t.Errorf("%s: %q, want %q", os, req.HostConfig.Binds, want)
+		}
 	}
 }
 
@@ -200,7 +223,7 @@ func TestDevices(t *testing.T) {
 			if tt.env != nil {
 				tt.env(&env)
 			}
-			req, err := Build(spec, 0, st, nil, env)
+			req, err := Build(spec, 0, st, Inputs{}, env)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -250,7 +273,7 @@ func FuzzDockerConfig(f *testing.F) {
 			env := linuxEnv()
 			env.OS = os
 			before := marshal(spec)
-			req, err := Build(spec, 0, st, nil, env)
+			req, err := Build(spec, 0, st, Inputs{}, env)
 			if marshal(spec) != before {
 				t.Fatal("Build changed the spec")
 			}

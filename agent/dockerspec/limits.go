@@ -42,10 +42,8 @@ func (b *build) memory() int64 {
 // platform applies what differs by operating system, after ECS's JSON.
 func (b *build) platform() {
 	if !b.windows() {
-		if b.env.CgroupParent != nil {
-			if parent := b.env.CgroupParent(b.spec); parent != "" {
-				b.host.CgroupParent = parent
-			}
+		if b.in.CgroupParent != "" {
+			b.host.CgroupParent = b.in.CgroupParent
 		}
 		return
 	}

@@ -3,6 +3,7 @@ package dockerspec
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,12 +76,15 @@ func (b *build) binds() ([]string, error) {
 		if i < 0 {
 			return nil, failure(nameHostConfig, "Invalid volume referenced: %s", m.SourceVolume)
 		}
-		source := b.source(i)
-		if source == "" || m.ContainerPath == "" {
-			return nil, failure(nameHostConfig, "Unable to resolve volume mounts; invalid path: %s %s; %s -> %s",
-				b.c.Name, m.SourceVolume, source, m.ContainerPath)
+		source, target := b.source(i), m.ContainerPath
+		if b.windows() {
+			target = windowsPath(target)
 		}
-		binds = append(binds, source+":"+m.ContainerPath+readOnly(m.ReadOnly))
+		if source == "" || target == "" {
+			return nil, failure(nameHostConfig, "Unable to resolve volume mounts; invalid path: %s %s; %s -> %s",
+				b.c.Name, m.SourceVolume, source, target)
+		}
+		binds = append(binds, source+":"+target+readOnly(m.ReadOnly))
 	}
 	return binds, nil
 }
@@ -88,12 +92,12 @@ func (b *build) binds() ([]string, error) {
 // source is what is mounted for a volume: a path of the host or a Docker volume.
 func (b *build) source(i int) string {
 	v := &b.spec.Volumes[i]
-	if b.env.VolumeSource != nil {
-		if source, ok := b.env.VolumeSource(b.spec, i); ok {
-			return source
-		}
+	if source := b.in.VolumeSources[v.Name]; source != "" {
+		return source
 	}
 	switch {
+	case v.Type == task.VolumeHost && v.Host != nil && v.Host.SourcePath != "" && b.windows():
+		return windowsPath(v.Host.SourcePath)
 	case v.Type == task.VolumeHost && v.Host != nil && v.Host.SourcePath != "":
 		return v.Host.SourcePath
 	case v.Type == task.VolumeEBS && v.Properties[ebsHostPath] == "":
@@ -108,6 +112,23 @@ func (b *build) source(i int) string {
 		return v.Name
 	}
 	return ""
+}
+
+// windowsPath is a path of Windows in lower case and without detours, for Docker to
+// find two spellings of one path the same (docs/spec/02 section 1.8).
+func windowsPath(name string) string {
+	if name == "" {
+		return ""
+	}
+	name = strings.ToLower(strings.ReplaceAll(name, "/", `\`))
+	if strings.HasPrefix(name, `\\`) { // of a device or a share
+		return name
+	}
+	clean := strings.ReplaceAll(path.Clean(strings.ReplaceAll(name, `\`, "/")), "/", `\`)
+	if strings.HasSuffix(clean, ":") { // the root of a drive
+		clean += `\`
+	}
+	return clean
 }
 
 // supplementaryGroups lets a container write to the EBS volumes that it mounts:

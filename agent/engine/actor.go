@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"ecsagent/agent/resource"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
 )
@@ -33,8 +35,10 @@ type actor struct {
 	released bool // host resources were given back
 
 	containers  []containerWork
-	outstanding int  // workers that will answer
-	unsaved     bool // the disk refuses the state
+	provided    []*resource.Provided // by index into Spec.Resources; secrets live here, and nowhere else
+	provisions  []context.CancelFunc // of the resources that are being made
+	outstanding int                  // workers that will answer
+	unsaved     bool                 // the disk refuses the state
 	chron       chronicle
 	// Room that record and waits use again and again.
 	changes []task.Entry
@@ -80,6 +84,9 @@ func newActor(e *Engine, rec *task.Record) *actor {
 		log:        e.log.With(zap.String("task", rec.Spec.ARN)),
 		box:        newMailbox(),
 		containers: make([]containerWork, len(rec.Spec.Containers)),
+	}
+	if n := len(rec.Spec.Resources); n > 0 {
+		a.provided, a.provisions = make([]*resource.Provided, n), make([]context.CancelFunc, n)
 	}
 	a.sav = saver{e: e, arn: rec.Spec.ARN, box: a.box}
 	a.chron.begin(rec)
@@ -196,6 +203,7 @@ func (a *actor) changed(before *task.Snapshot, now time.Time) {
 		a.release()
 	}
 	a.dropWork()
+	a.dropProvided()
 	a.logChange(&before.State)
 	if lasting(&before.State, &a.st) {
 		a.save(nil)
@@ -312,6 +320,11 @@ func lasting(before, after *task.State) bool {
 	}
 	if before.Known != after.Known && after.Known >= task.Running {
 		return true
+	}
+	for i := range after.Resources {
+		if !maps.Equal(before.Resources[i].Data, after.Resources[i].Data) {
+			return true
+		}
 	}
 	for i := range after.Containers {
 		b, c := &before.Containers[i], &after.Containers[i]

@@ -144,6 +144,11 @@ func (a *actor) waits(planned []task.Wait) []task.Wait {
 			all = append(all, task.Wait{Container: -1, For: task.WaitStep, Step: task.StepVolume, On: i})
 		}
 	}
+	for i := range a.st.Resources {
+		if a.st.Resources[i].Applied {
+			all = append(all, task.Wait{Container: -1, For: task.WaitStep, Step: task.StepResource, On: i})
+		}
+	}
 	if a.unsaved {
 		all = append(all, task.Wait{Container: -1, For: task.WaitState})
 	}

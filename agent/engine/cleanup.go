@@ -106,7 +106,7 @@ func (m cleanedMessage) handle(a *actor) {
 func (deletedMessage) handle(a *actor) { a.cleanup.done = true }
 
 // remove removes the task's containers with their anonymous volumes, in the order
-// of the task, and then the volumes that live only as long as the task.
+// of the task, then its resources and the volumes that live only as long as the task.
 func (e *Engine) remove(ctx context.Context, snap *task.Snapshot) error {
 	var failed []error
 	for i := range snap.Containers {
@@ -125,7 +125,10 @@ func (e *Engine) remove(ctx context.Context, snap *task.Snapshot) error {
 		}
 	}
 	if len(failed) > 0 {
-		return errors.Join(failed...) // their volumes are still in use
+		return errors.Join(failed...) // their volumes and resources are still in use
+	}
+	if err := e.removeResources(ctx, snap); err != nil {
+		failed = append(failed, err)
 	}
 	for i := range snap.Volumes {
 		v, st := snap.Volumes[i].Docker, &snap.State.Volumes[i]

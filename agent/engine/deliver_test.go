@@ -185,8 +185,6 @@ func TestUnsupported(t *testing.T) {
 		func(s *task.Spec) { s.NetworkMode = "awsvpc" },
 		func(s *task.Spec) { s.Proxy = &task.Proxy{} },
 		func(s *task.Spec) { s.Attachments = []task.Attachment{{Type: "serviceconnectdetail"}} },
-		func(s *task.Spec) { s.PIDMode = "task" },
-		func(s *task.Spec) { s.IPCMode = "task" },
 		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeEFS}} },
 		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeS3}} },
 		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeEBS}} },

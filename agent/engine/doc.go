@@ -3,7 +3,7 @@
 // Each task has an actor: one goroutine that owns the task's State and reads
 // events from an unbounded mailbox, so that no sender ever waits for a task.
 //
-//	Deliver ─┐                                   ┌─▶ step workers (Docker, images, volumes)
+//	Deliver ─┐                                   ┌─▶ step workers (Docker, images, volumes, hooks)
 //	Watch  ──┼─▶ mailbox ─▶ actor ── task.Apply ─┤           │ with deadlines
 //	timers ──┘                 ▲     task.Plan   └─▶ saver ──▶ Store, then Reporter
 //	                           └──────── answers ◀───────────┘
@@ -19,6 +19,11 @@
 // and what it waits for. Timeline puts it into words, together with what only all
 // tasks together tell, such as who holds a port; it reads published pictures and
 // takes no lock.
+//
+// A task's resources (cgroup, secrets, files) are made by Hooks, one per kind, as steps
+// like any other: beside the pulls, before the containers that need them. What they
+// give to a container may be secret; it stays with the actor until the container runs
+// and is in no State.
 //
 // What is chosen by chance (names of containers and volumes, endpoint ids) is part
 // of the record that Deliver stores before anything is created. What Docker itself

@@ -8,11 +8,13 @@ import (
 
 // Acceptance is what the engine makes of a task that it does not know: the
 // normalised task, or the reason with which it is rejected.
-func Acceptance(in task.Intake, spec *task.Spec) (*task.Spec, string) {
+func Acceptance(in task.Intake, hooks []Hook, spec *task.Spec) (*task.Spec, string) {
 	accepted, reason := in.Accept(spec)
 	if reason == "" {
 		if what := unsupported(accepted); what != "" {
 			reason = task.Unrunnable(spec.ARN, what)
+		} else if err := NeedsOf(hooks, accepted); err != nil {
+			reason = task.Unrunnable(spec.ARN, err.Error())
 		}
 	}
 	if reason != "" {

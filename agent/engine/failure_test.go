@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/engine/enginetest"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
@@ -253,7 +254,7 @@ func TestPullFailure(t *testing.T) {
 
 type panicBuilder struct{ Builder }
 
-func (panicBuilder) Build(*task.Spec, int, *task.State, []string) (runtime.CreateRequest, error) {
+func (panicBuilder) Build(*task.Spec, int, *task.State, dockerspec.Inputs) (runtime.CreateRequest, error) {
 	panic("nil dereference")
 }
 

@@ -51,6 +51,7 @@ func (c *cycler) cycle(t *testing.T, n int) {
 		for range atOnce {
 			c.next++
 			spec := specOf(fmt.Sprint(c.next), "db", "app")
+			spec.PIDMode = "task"
 			spec.Containers[1].DependsOn = []task.Dependency{{Container: "db", Condition: task.DependsStart}}
 			spec.Containers[1].Ports = []task.PortMapping{{ContainerPort: 80, Protocol: task.TCP}}
 			starts = append(starts, task.Request{Spec: spec, Desired: task.Running})
@@ -91,10 +92,14 @@ func (c *cycler) settled(goroutines int) (heap uint64, running int) {
 func TestMemoryOfManyCycles(t *testing.T) {
 	c := &cycler{Store: enginetest.NewStore(), docker: enginetest.New(), running: make(chan struct{}, 100)}
 	defer c.docker.Close()
+	group, secret := newFakeHook("cgroup"), newFakeHook("secret")
+	group.quiet, secret.quiet = true, true
 	var err error
 	c.Engine, err = New(Options{
 		Store: c, Reporter: c, Runtime: c.docker, Images: &enginetest.Images{}, HostPorts: &enginetest.Ports{},
 		Builder:  dockerspec.New(dockerspec.Env{OS: "linux", CPUs: 2, Cluster: "demo"}, rand.Uint64),
+		Hooks:    []Hook{group, secret},
+		Pause:    task.Pause{Image: "pause:1"},
 		Capacity: Capacity{CPU: 4096, Memory: 4096}, CleanupWait: time.Millisecond, Log: zap.NewNop(),
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	goruntime "runtime"
@@ -22,7 +23,10 @@ type Options struct {
 	Builder     Builder
 	Credentials Credentials // nil: nothing waits for credentials
 	Pictures    Pictures    // nil: nobody but the reporter is told
-	Log         *zap.Logger
+	// Hooks make the resources of tasks. Those of a task are made at the same time and
+	// removed in reverse order.
+	Hooks []Hook
+	Log   *zap.Logger
 
 	// Restored are the tasks of the last run and Sequence its latest sequence number.
 	Restored []task.Record
@@ -37,10 +41,11 @@ type Options struct {
 	CleanupWait, CleanupJitter time.Duration
 	// MatchSharedVolumes is ECS_SHARED_VOLUME_MATCH_FULL_CONFIG.
 	MatchSharedVolumes bool
-	// TaskLimits is ECS_ENABLE_TASK_CPU_MEM_LIMIT: a container may not ask for more
-	// memory than its task.
-	TaskLimits bool
-	GPUSupport bool
+	GPUSupport         bool
+	// Pause is what pause containers are made of. LoadPause, unless nil, gets their image
+	// again should it be gone.
+	Pause     task.Pause
+	LoadPause func(context.Context) error
 
 	// Creates and Starts bound how many of them run at once; stops, pulls and everything
 	// else are not bounded. Defaults: three and six for each logical CPU; how little that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/image"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
@@ -78,7 +79,7 @@ type Builder interface {
 	ContainerName(spec *task.Spec, container int) string
 	VolumeName(spec *task.Spec, volume int) string
 	// Build may return an error that answers errors.As for *task.Error.
-	Build(spec *task.Spec, container int, state *task.State, imageEnv []string) (runtime.CreateRequest, error)
+	Build(spec *task.Spec, container int, state *task.State, in dockerspec.Inputs) (runtime.CreateRequest, error)
 }
 
 // Credentials tells whether execution-role credentials have arrived

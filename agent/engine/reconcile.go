@@ -31,6 +31,7 @@ func (e *Engine) reconcileForever(ctx context.Context) {
 	}
 	e.admitRestored()
 	close(e.ready)
+	e.sweep(ctx)
 	for {
 		period := time.Duration(float64(e.opt.ReconcileEvery) * (1 + 0.1*e.opt.Random()))
 		timer := time.NewTimer(period)

@@ -10,7 +10,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/image"
+	"ecsagent/agent/resource"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
 )
@@ -23,6 +25,7 @@ type stepWork struct {
 	snap *task.Snapshot
 	step task.Step
 
+	in       dockerspec.Inputs // StepCreate, StepStart
 	imageEnv []string
 	hasImage bool
 	ends     <-chan runtime.Event // see containerWork
@@ -35,6 +38,7 @@ type answer struct {
 	then     task.Event
 	imageEnv []string
 	hasImage bool
+	provided *resource.Provided // StepResource
 }
 
 type stepMessage struct{ answer }
@@ -44,7 +48,10 @@ type stepMessage struct{ answer }
 func (a *actor) launch(ctx context.Context, s task.Step) {
 	w := &stepWork{e: a.e, box: a.box, snap: a.snap.Load(), step: s}
 	stepCtx, cancel := context.WithCancel(ctx)
-	if s.Kind != task.StepVolume {
+	switch {
+	case s.Kind == task.StepResource:
+		a.provisions[s.Resource] = cancel
+	case s.OfContainer():
 		cw := &a.containers[s.Container]
 		w.imageEnv, w.hasImage = cw.imageEnv, cw.hasImage
 		if s.Kind == task.StepManifest || s.Kind == task.StepPull {
@@ -53,6 +60,9 @@ func (a *actor) launch(ctx context.Context, s task.Step) {
 		if s.Kind == task.StepStop {
 			cw.ends = make(chan runtime.Event, 1)
 			w.ends = cw.ends
+		}
+		if s.Kind == task.StepCreate || s.Kind == task.StepStart {
+			w.in = a.inputs(s.Container)
 		}
 	}
 	a.outstanding++
@@ -68,7 +78,10 @@ func (a *actor) launch(ctx context.Context, s task.Step) {
 func (m stepMessage) handle(a *actor) {
 	a.outstanding--
 	s, now := m.done.Step, time.Now()
-	if s.Kind != task.StepVolume {
+	switch {
+	case s.Kind == task.StepResource:
+		a.provided[s.Resource], a.provisions[s.Resource] = m.provided, nil
+	case s.OfContainer():
 		cw := &a.containers[s.Container]
 		cw.stops, cw.ends = 0, nil
 		if m.hasImage {
@@ -88,7 +101,7 @@ func (m stepMessage) handle(a *actor) {
 	if m.then != nil {
 		a.apply(m.then, now)
 	}
-	if s.Kind != task.StepVolume {
+	if s.OfContainer() {
 		a.catchUp(s.Container)
 	}
 }
@@ -127,6 +140,8 @@ func (w *stepWork) run(ctx context.Context) (result answer) {
 	switch w.step.Kind {
 	case task.StepVolume:
 		result.done.Err = w.volume(ctx)
+	case task.StepResource:
+		w.provision(ctx, &result)
 	case task.StepManifest:
 		w.manifest(ctx, &result)
 	case task.StepPull:
@@ -216,6 +231,11 @@ func (w *stepWork) createWithImage(ctx context.Context, r *answer) (string, erro
 		_ = w.ensureImage(ctx, r)
 	}
 	id, err := w.createNow(ctx)
+	if errors.Is(err, runtime.ErrNotFound) && w.container().Internal() && w.e.opt.LoadPause != nil {
+		if w.e.opt.LoadPause(ctx) == nil {
+			id, err = w.createNow(ctx)
+		}
+	}
 	if errors.Is(err, runtime.ErrNotFound) && w.state().ImageID != "" {
 		// The image went away after it was got, e.g. in a clean-up by hand.
 		w.e.opt.Images.Forget(w.container().Image)
@@ -227,7 +247,9 @@ func (w *stepWork) createWithImage(ctx context.Context, r *answer) (string, erro
 }
 
 func (w *stepWork) createNow(ctx context.Context) (string, error) {
-	request, err := w.e.opt.Builder.Build(w.snap.Spec, w.step.Container, &w.snap.State, w.imageEnv)
+	in := w.in
+	in.ImageEnv = w.imageEnv
+	request, err := w.e.opt.Builder.Build(w.snap.Spec, w.step.Container, &w.snap.State, in)
 	if err != nil {
 		return "", err
 	}

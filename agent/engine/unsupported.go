@@ -19,8 +19,6 @@ var needs = []struct {
 	{"Service Connect is not supported by this agent", func(s *task.Spec) bool {
 		return anyAttachment(s, "serviceconnectdetail")
 	}},
-	{"pidMode task is not supported by this agent", func(s *task.Spec) bool { return s.PIDMode == "task" }},
-	{"ipcMode task is not supported by this agent", func(s *task.Spec) bool { return s.IPCMode == "task" }},
 	{"EFS volumes are not supported by this agent", anyVolume(task.VolumeEFS)},
 	{"S3 Files volumes are not supported by this agent", anyVolume(task.VolumeS3)},
 	{"EBS volumes are not supported by this agent", anyVolume(task.VolumeEBS)},

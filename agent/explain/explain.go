@@ -18,6 +18,7 @@ import (
 // Settings are those of the daemon that decide about what Docker is asked for.
 type Settings struct {
 	Intake      task.Intake
+	Hooks       []engine.Hook // only their pure methods are called
 	Env         dockerspec.Env
 	Pull        task.PullBehavior
 	PullUpfront bool
@@ -37,6 +38,7 @@ type Task struct {
 	Idle       string      `json:"idle,omitempty"`
 	Warnings   []string    `json:"warnings,omitempty"`
 	Volumes    []Volume    `json:"volumes,omitempty"`
+	Resources  []Resource  `json:"resources,omitempty"`
 	Containers []Container `json:"containers,omitempty"` // in start order
 	StopOrder  []Stop      `json:"stopOrder,omitempty"`
 }
@@ -74,6 +76,7 @@ type Wait struct {
 	Container string         `json:"container,omitempty"`
 	Condition task.Condition `json:"condition,omitempty"`
 	Volume    string         `json:"volume,omitempty"`
+	Resource  string         `json:"resource,omitempty"`
 	// Within limits how long the other container may take, in seconds from its start.
 	Within float64 `json:"withinSeconds,omitempty"`
 }
@@ -160,13 +163,14 @@ func Explain(ctx context.Context, raw json.RawMessage, s Settings) Task {
 		out.Idle = "the desired status is " + desired.String() + ": nothing is started"
 		return out
 	}
-	accepted, reason := engine.Acceptance(s.Intake, spec)
+	accepted, reason := engine.Acceptance(s.Intake, s.Hooks, spec)
 	if reason != "" {
 		out.Reason = cut(reason)
 		return out
 	}
 	e := explainer{s: s, spec: accepted, st: placeholders(accepted)}
 	out.Volumes = e.volumes()
+	out.Resources = e.resources()
 	out.Containers = e.containers(ctx)
 	out.StopOrder = e.stopOrder()
 	return out
@@ -213,7 +217,7 @@ func (e *explainer) container(ctx context.Context, i int) Container {
 }
 
 func (e *explainer) create(i int) (*Create, error) {
-	request, err := dockerspec.Build(e.spec, i, e.st, nil, e.s.Env)
+	request, err := dockerspec.Build(e.spec, i, e.st, engine.Preview(e.s.Hooks, e.spec, e.spec.Containers[i].Name), e.s.Env)
 	if err != nil {
 		return nil, err
 	}

@@ -47,8 +47,8 @@ func inOrder(stage []int) []int {
 	return order
 }
 
-// waits are the conditions of a container's dependencies, and its volumes
-// (docs/spec/02 sections 3.2 and 4.9).
+// waits are the conditions of a container's dependencies, its volumes and its resources
+// (docs/spec/02 sections 3.2, 4.9 and 7.1).
 func (e *explainer) waits(i int) []Wait {
 	c := &e.spec.Containers[i]
 	var list []Wait
@@ -68,6 +68,11 @@ func (e *explainer) waits(i int) []Wait {
 			if e.spec.Volumes[v].Name == m.SourceVolume && task.NeedsVolume(e.spec, v) && !slices.Contains(list, w) {
 				list = append(list, w)
 			}
+		}
+	}
+	for r := range e.spec.Resources {
+		if resource := &e.spec.Resources[r]; resource.For(c.Name) {
+			list = append(list, Wait{Resource: resource.Text})
 		}
 	}
 	return list

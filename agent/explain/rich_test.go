@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ecsagent/agent/dockerspec"
+	"ecsagent/agent/engine"
+	"ecsagent/agent/resource/cgroup"
 	"ecsagent/agent/task"
 )
 
@@ -21,7 +23,12 @@ var update = flag.Bool("update", false, "write the golden files and docs/errors.
 
 // settings are those of a host with GPUs, so that everything of the rich task shows.
 func settings(os string) Settings {
+	var hooks []engine.Hook
+	if os == "linux" {
+		hooks = append(hooks, cgroup.Hook{})
+	}
 	return Settings{
+		Hooks:  hooks,
 		Intake: task.Intake{GPUSupport: true}, StopTimeout: 30 * time.Second,
 		Env: dockerspec.Env{
 			OS: os, CPUs: 4, Cluster: "demo", Region: "eu-west-1",
@@ -80,6 +87,26 @@ func TestRichGolden(t *testing.T) {
 	}
 }
 
+// TestSharedGolden is a task whose containers share namespaces: what its pause container
+// is, and in which order everything starts and stops.
+func TestSharedGolden(t *testing.T) {
+	raws, err := Read(read(t, "testdata/shared.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := settings("linux")
+	s.Intake.Pause = task.Pause{Image: "amazon/amazon-ecs-pause:0.1.0", Labels: map[string]string{"team": "blue"}}
+	explained := Explain(t.Context(), raws[0], s)
+	if reasons := explained.Reasons(); len(reasons) > 0 {
+		t.Fatal(reasons)
+	}
+	var text bytes.Buffer
+	if err := WriteText(&text, &explained); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/shared.golden.txt", text.Bytes())
+}
+
 // field is what one attribute of the definition (docs/spec/02 section 4.2) becomes.
 type field struct {
 	attributes string // as the specification names them
@@ -115,10 +142,12 @@ var fields = []field{
 	{"cpu", "HostConfig.CpuShares", "512", ""},
 	{"", "HostConfig.CpuPercent", "", "12"},
 	{"memory", "HostConfig.Memory", "536870912", "="},
+	{"", "HostConfig.CgroupParent", `"<cgroup of the task>"`, ""}, // cpu and memory of the task
 	{"memoryReservation", "HostConfig.MemoryReservation", "134217728", "="},
 	{"links", "HostConfig.Links", `["ecs-rich-1-cache-<hex>:kv","ecs-rich-1-cache-<hex>:cache"]`, "="},
 	{"volumesFrom", "HostConfig.VolumesFrom", `["ecs-rich-1-init-<hex>:ro"]`, "="},
-	{"mountPoints", "HostConfig.Binds", `["/srv/data:/data:ro","ecs-rich-1-scratch-<hex>:/scratch","ecs-rich-1-own-<hex>:/own","common:/common","there:/there"]`, "="},
+	{"mountPoints", "HostConfig.Binds", `["/srv/data:/data:ro","ecs-rich-1-scratch-<hex>:/scratch","ecs-rich-1-own-<hex>:/own","common:/common","there:/there"]`,
+		`["\\srv\\data:\\data:ro","ecs-rich-1-scratch-<hex>:\\scratch","ecs-rich-1-own-<hex>:\\own","common:\\common","there:\\there"]`},
 	{"extraHosts", "HostConfig.ExtraHosts", `["db:192.0.2.7"]`, "="},
 	{"dnsServers", "HostConfig.Dns", `["192.0.2.53"]`, "="},
 	{"dnsSearchDomains", "HostConfig.DnsSearch", `["internal.example"]`, "="},

@@ -54,6 +54,13 @@ func WriteText(w io.Writer, t *Task) error {
 	for i := range t.Volumes {
 		p.volume(&t.Volumes[i])
 	}
+	for _, r := range t.Resources {
+		with := ""
+		if r.Role {
+			with = ", with the task's execution role"
+		}
+		p.line("\nresource %s: %s%s", r.Name, r.What, with)
+	}
 	for i := range t.Containers {
 		p.container(&t.Containers[i])
 	}
@@ -134,6 +141,9 @@ func exempt(codes []int) string {
 func (w Wait) text() string {
 	if w.Volume != "" {
 		return "volume " + w.Volume
+	}
+	if w.Resource != "" {
+		return w.Resource
 	}
 	text := w.Container + " " + conditions[w.Condition]
 	if w.Within > 0 {

@@ -32,3 +32,10 @@ type RegistryAuth struct {
 	Password      secret.String
 	ServerAddress string
 }
+
+// ImageContent is what a local image is made of.
+type ImageContent struct {
+	ID      string   // the digest of its configuration, or of its manifest
+	Layers  []string // digests of their content
+	Command []string // entry point and arguments
+}

@@ -52,8 +52,12 @@ type applier struct {
 }
 
 func (a *applier) begin(s Step) {
-	if s.Kind == StepVolume {
+	switch s.Kind {
+	case StepVolume:
 		a.st.Volumes[s.Volume].Applied = true
+		return
+	case StepResource:
+		a.st.Resources[s.Resource].Applied = true
 		return
 	}
 	c := &a.st.Containers[s.Container]
@@ -70,6 +74,10 @@ func (a *applier) done(d *Done) {
 			return
 		}
 		v.Created = true
+		return
+	}
+	if d.Step.Kind == StepResource {
+		a.doneResource(d)
 		return
 	}
 	c := &a.st.Containers[d.Step.Container]

@@ -38,9 +38,14 @@ func (a *applier) deriveDesired() {
 		if s.Known != ContainerStopped && s.Desired != ContainerStopped {
 			continue
 		}
+		asked := a.st.Desired == Stopped
 		a.st.Desired = Stopped
-		if c.Internal() && s.Error != nil {
-			a.fail(s.Error.Error()) // nobody else would tell of it
+		switch { // nobody else would tell of an internal container
+		case !c.Internal():
+		case s.Error != nil:
+			a.fail(s.Error.Error())
+		case !asked:
+			a.fail("Container " + c.Name + " of the agent ended, and the namespaces of the task with it" + exitText(s.ExitCode))
 		}
 	}
 }

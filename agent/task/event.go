@@ -15,11 +15,12 @@ const (
 	StepProvision                     // set up what a pause container holds
 	StepStop                          // stop it
 	StepRestart                       // start an exited container again
+	StepResource                      // make a resource of the task exist
 )
 
 var stepNames = map[StepKind]string{
 	StepVolume: "volume", StepManifest: "manifest", StepPull: "pull", StepCreate: "create",
-	StepStart: "start", StepProvision: "provision", StepStop: "stop", StepRestart: "restart",
+	StepStart: "start", StepProvision: "provision", StepStop: "stop", StepRestart: "restart", StepResource: "resource",
 }
 
 // String names the step in logs.
@@ -61,13 +62,17 @@ func stepTo(s ContainerStatus) StepKind {
 	return StepStop
 }
 
-// Step is one piece of work: on a container, or on a volume when Kind is
-// StepVolume.
+// Step is one piece of work: on a volume when Kind is StepVolume, on a resource when
+// it is StepResource, and else on a container.
 type Step struct {
 	Kind      StepKind
 	Container int // index into Spec.Containers
 	Volume    int // index into Spec.Volumes
+	Resource  int // index into Spec.Resources
 }
+
+// OfContainer reports whether the step is one on a container.
+func (s Step) OfContainer() bool { return s.Kind != StepVolume && s.Kind != StepResource }
 
 // Event is something that happened to a task; Apply works it into the State.
 type Event interface{ event() }
@@ -95,6 +100,8 @@ type Done struct {
 	RuntimeID           string    // StepCreate
 	HostPorts           []uint16  // StepCreate
 	Sight               *Sight    // what an inspect showed after the step
+
+	Data map[string]string // StepResource: becomes ResourceState.Data unless nil
 }
 
 // Sight is what the runtime shows of a container.

@@ -14,15 +14,19 @@ type verdict struct {
 }
 
 // dependencies evaluates the ordering edges of a container (docs/spec/02 sections
-// 3.2 to 3.7). The list is scanned in order; a dependency that can never be met wins
-// over one that is not met yet.
-func dependencies(spec *Spec, st *State, target int, now time.Time) (v verdict) {
+// 3.2 to 3.7) for its next status. The list is scanned in order; a dependency that can
+// never be met wins over one that is not met yet. Images are pulled while a pause
+// container starts.
+func dependencies(spec *Spec, st *State, target int, next ContainerStatus, now time.Time) (v verdict) {
 	for _, edge := range spec.Containers[target].DependsOn {
 		d := spec.Index(edge.Container)
 		if d < 0 {
 			v.err = dependencyError(fmt.Sprintf("container ordering dependency [<nil>] for target [%s] does not exist.",
 				describe(spec, st, target)))
 			return v
+		}
+		if spec.Containers[d].Internal() && next < ContainerCreated {
+			continue
 		}
 		met := satisfied(spec, st, target, d, edge.Condition)
 		deadline := startDeadline(spec, st, target, d, edge.Condition)

@@ -9,8 +9,14 @@ import (
 
 // Intake is what the acceptance of tasks depends on.
 type Intake struct {
-	TaskLimits bool // task-level CPU and memory limits are enforced
 	GPUSupport bool
+	Pause      Pause
+}
+
+// Pause is what pause containers are made of.
+type Pause struct {
+	Image  string            // of those that hold PID and IPC namespaces; empty when there is none
+	Labels map[string]string // ECS_PAUSE_LABELS
 }
 
 // Accept normalises a task as it comes from ECS: the edges that links and
@@ -20,7 +26,7 @@ type Intake struct {
 func (in Intake) Accept(spec *Spec) (*Spec, string) {
 	s := *spec
 	s.Containers = slices.Clone(spec.Containers)
-	for _, check := range []func(*Spec) error{checkContainers, in.checkMemory, addEdges, checkVolumes, in.assignGPUs} {
+	for _, check := range []func(*Spec) error{checkContainers, addEdges, checkVolumes, in.assignGPUs, in.addPause} {
 		if err := check(&s); err != nil {
 			return nil, Unrunnable(spec.ARN, err.Error())
 		}
@@ -63,6 +69,9 @@ func emptyState(spec *Spec, now time.Time) State {
 	if n := len(spec.Volumes); n > 0 {
 		st.Volumes = make([]VolumeState, n)
 	}
+	if n := len(spec.Resources); n > 0 {
+		st.Resources = make([]ResourceState, n)
+	}
 	return st
 }
 
@@ -91,6 +100,10 @@ func RestoreState(spec *Spec, saved State, now time.Time) State {
 	if len(st.Volumes) != len(spec.Volumes) {
 		st.Volumes = emptyState(spec, now).Volumes
 	}
+	st.Resources = slices.Clone(saved.Resources)
+	if len(st.Resources) != len(spec.Resources) {
+		st.Resources = emptyState(spec, now).Resources
+	}
 	if st.AcceptedAt.IsZero() {
 		st.AcceptedAt = now
 	}
@@ -114,19 +127,6 @@ func checkContainers(s *Spec) error {
 			return fmt.Errorf("more than one container is named %s", name)
 		}
 		seen[name] = true
-	}
-	return nil
-}
-
-func (in Intake) checkMemory(s *Spec) error {
-	if !in.TaskLimits || s.Memory <= 0 {
-		return nil
-	}
-	for i := range s.Containers {
-		if m := s.Containers[i].Memory; m > s.Memory {
-			return fmt.Errorf("cgroup resource: unable to build resource spec for task: task memory spec builder: "+
-				"container memory limit(%d) greater than task memory limit(%d)", m, s.Memory)
-		}
 	}
 	return nil
 }

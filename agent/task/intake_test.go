@@ -27,8 +27,6 @@ func TestAcceptRejects(t *testing.T) {
 		{"autoprovision", func(s *Spec) {
 			s.Volumes = []Volume{{Name: "v", Type: VolumeDocker, Docker: &DockerVolume{Scope: "task", Autoprovision: true}}}
 		}, cannot + "volume [v] : task scoped volume could not be autoprovisioned"},
-		{"memory", func(s *Spec) { s.Memory, s.Containers[1].Memory = 100, 101 }, cannot + "cgroup resource: unable to build resource spec for task: " +
-			"task memory spec builder: container memory limit(101) greater than task memory limit(100)"},
 		{"cycle", func(s *Spec) {
 			s.Containers[0].DependsOn = depends("b", DependsStart)
 			s.Containers[1].DependsOn = depends("a", DependsStart)
@@ -56,7 +54,7 @@ func TestAcceptRejects(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			spec := specOf("a", "b")
 			tt.edit(spec)
-			_, reason := Intake{TaskLimits: true, GPUSupport: true}.Accept(spec)
+			_, reason := Intake{GPUSupport: true}.Accept(spec)
 			if reason != tt.want {
 				t.Errorf("got  %q\nwant %q", reason, tt.want)
 			}

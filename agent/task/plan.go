@@ -4,7 +4,7 @@ import "time"
 
 // Moves are what may be done for a task now.
 type Moves struct {
-	// Steps may all run at once; each belongs to another container or volume.
+	// Steps may all run at once; each belongs to another container, volume or resource.
 	Steps []Step
 	// Marks are changes that need no worker. When there are any, apply them and plan
 	// again before running steps; Settle does so.
@@ -25,6 +25,7 @@ func Plan(spec *Spec, st *State, now time.Time, rules Rules) Moves {
 	}
 	if st.Desired != Stopped {
 		p.volumes()
+		p.resources()
 	}
 	for i := range spec.Containers {
 		p.container(i)
@@ -126,7 +127,7 @@ func (p *planner) forward(i int, c *ContainerState) {
 	}
 	unordered := next <= ContainerManifestPulled || p.rules.PullUpfront && next <= ContainerPulled
 	if !unordered {
-		v := dependencies(p.spec, p.st, i, p.now)
+		v := dependencies(p.spec, p.st, i, next, p.now)
 		p.wake(v.wake)
 		if v.err != nil {
 			p.mark(Refuse{Container: i, Err: v.err})
@@ -142,6 +143,10 @@ func (p *planner) forward(i int, c *ContainerState) {
 			p.wait(Wait{Container: i, For: WaitVolume, On: v})
 			return
 		}
+	}
+	if r := p.missingResource(i, next); r >= 0 {
+		p.wait(Wait{Container: i, For: WaitProvision, On: r})
+		return
 	}
 	p.step(Step{Kind: stepTo(next), Container: i})
 }

@@ -25,6 +25,9 @@ type Spec struct {
 
 	Containers []Container
 	Volumes    []Volume `json:",omitempty"`
+	// Resources are what the engine's hooks found that the task needs, when it was
+	// accepted.
+	Resources []Resource `json:",omitempty"`
 
 	// Ids of the credential sets that came with the task. The secrets themselves
 	// are in package credentials and never in a Spec.

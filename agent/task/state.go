@@ -10,6 +10,7 @@ type State struct {
 
 	Containers []ContainerState // in the order of Spec.Containers
 	Volumes    []VolumeState    `json:",omitempty"` // in the order of Spec.Volumes
+	Resources  []ResourceState  `json:",omitempty"` // in the order of Spec.Resources
 
 	// AcceptedAt is when the task was delivered; host resources are granted in its
 	// order.
@@ -141,6 +142,7 @@ func (s *State) Snapshot(spec *Spec) *Snapshot {
 	c := *s
 	c.Containers = append([]ContainerState(nil), s.Containers...)
 	c.Volumes = append([]VolumeState(nil), s.Volumes...)
+	c.Resources = append([]ResourceState(nil), s.Resources...)
 	return &Snapshot{Spec: spec, State: c}
 }
 

@@ -25,7 +25,7 @@ const (
 	EventError       = "error"        // the first error of a container
 	EventPullStarted = "pull started" //
 	EventPullEnded   = "pull ended"   //
-	EventCreated     = "created"      // a volume; a container of an earlier run
+	EventCreated     = "created"      // a volume or a resource; a container of an earlier run
 	EventStarted     = "started"      // of an earlier run
 	EventExited      = "exited"       // of an earlier run
 	EventHealth      = "health"       //
@@ -66,6 +66,11 @@ func Changes(list []Entry, spec *Spec, before, after *State, at time.Time) []Ent
 	for i := range after.Volumes {
 		if after.Volumes[i].Created && !before.Volumes[i].Created {
 			d.add("", EventCreated, "volume "+spec.Volumes[i].Name)
+		}
+	}
+	for i := range after.Resources {
+		if after.Resources[i].Created && !before.Resources[i].Created {
+			d.add("", EventCreated, spec.Resources[i].Text)
 		}
 	}
 	for i := range after.Containers {

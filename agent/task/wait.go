@@ -17,12 +17,13 @@ const (
 	WaitLook                           // the first look at Docker after the agent started
 	WaitState                          // the disk to take the task's state
 	WaitReport                         // ECS to accept what is known
+	WaitProvision                      // a resource of the task
 )
 
 var waitNames = map[WaitFor]string{
 	WaitResources: "resources", WaitDependency: "dependency", WaitShutdown: "shutdown", WaitVolume: "volume",
 	WaitCredentials: "credentials", WaitRuntime: "docker", WaitStep: "step", WaitLook: "docker",
-	WaitState: "state", WaitReport: "report",
+	WaitState: "state", WaitReport: "report", WaitProvision: "provision",
 }
 
 // String is the word that introspection shows. A step shows its own.
@@ -32,7 +33,7 @@ func (w WaitFor) String() string { return nameOf(waitNames, w) }
 type Wait struct {
 	Container int // -1 for the whole task
 	For       WaitFor
-	On        int // the other container, or the volume
+	On        int // the other container, the volume or the resource
 	Condition Condition
 	Step      StepKind // of WaitStep
 	Attempt   int      // of WaitStep when it stops a container, and of WaitRuntime; from 1
@@ -57,6 +58,8 @@ func (w Wait) Word() string {
 		return "volume"
 	case StepProvision:
 		return "network"
+	case StepResource:
+		return "provision"
 	}
 	return "docker"
 }
@@ -75,6 +78,8 @@ func (w Wait) Text(spec *Spec) string {
 		return "waiting for volume " + spec.Volumes[w.On].Name
 	case WaitCredentials:
 		return "waiting for execution role credentials"
+	case WaitProvision:
+		return "waiting for " + spec.Resources[w.On].Text
 	}
 	return "waiting for Docker to stop it"
 }
@@ -96,6 +101,8 @@ func (w Wait) Detail(spec *Spec) string {
 		return "volume " + spec.Volumes[w.On].Name
 	case WaitCredentials:
 		return "credentials of the task execution role"
+	case WaitProvision:
+		return spec.Resources[w.On].Text
 	case WaitRuntime:
 		return fmt.Sprintf("Docker to stop container %s%s", spec.Containers[w.Container].Name, attemptText(w.Attempt))
 	case WaitLook:
@@ -109,8 +116,11 @@ func (w Wait) Detail(spec *Spec) string {
 }
 
 func (w Wait) stepDetail(spec *Spec) string {
-	if w.Step == StepVolume {
+	switch w.Step {
+	case StepVolume:
 		return "Docker to create volume " + spec.Volumes[w.On].Name
+	case StepResource:
+		return spec.Resources[w.On].Text
 	}
 	c := &spec.Containers[w.Container]
 	switch w.Step {

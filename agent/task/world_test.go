@@ -34,7 +34,8 @@ type world struct {
 
 	inFlight []Step
 	real     []realContainer
-	created  []int // create steps per container
+	created  []int  // create steps per container
+	made     []bool // resources
 	steps    int
 	asked    bool // ECS asked for STOPPED
 	calm     bool // what starts now runs on
@@ -57,6 +58,7 @@ func newWorld(t *rapid.T) *world {
 	w.st = NewState(w.spec, Running, w.now)
 	w.real = make([]realContainer, len(w.spec.Containers))
 	w.created = make([]int, len(w.spec.Containers))
+	w.made = make([]bool, len(w.spec.Resources))
 	return w
 }
 
@@ -83,6 +85,22 @@ func drawSpec(t *rapid.T) *Spec {
 			}
 		}
 		s.Containers = append(s.Containers, c)
+	}
+	for i := range rapid.IntRange(0, 2).Draw(t, "resources") {
+		r := Resource{
+			Kind: "k", Name: fmt.Sprintf("r%d", i), Text: "r", Blames: rapid.Bool().Draw(t, "blames"),
+			Before: rapid.SampledFrom([]ContainerStatus{ContainerPulled, ContainerCreated}).Draw(t, "before"),
+		}
+		if rapid.Bool().Draw(t, "of one") {
+			r.Containers = []string{fmt.Sprintf("c%d", rapid.IntRange(0, n-1).Draw(t, "which one"))}
+		}
+		s.Resources = append(s.Resources, r)
+	}
+	if rapid.IntRange(0, 3).Draw(t, "pause") == 0 {
+		s.PIDMode = "task"
+		if err := (Intake{Pause: Pause{Image: "pause:1"}}).addPause(s); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return s
 }
@@ -127,8 +145,11 @@ func (w *world) settle() Moves {
 	}
 	for _, s := range moves.Steps {
 		for _, f := range w.inFlight {
-			if f.Container == s.Container && w.st.Containers[s.Container].Applied != ContainerNone {
+			if f.Container == s.Container && s.OfContainer() && w.st.Containers[s.Container].Applied != ContainerNone {
 				w.t.Fatalf("%v of container %d while %v is under way", s.Kind, s.Container, f.Kind)
+			}
+			if f == s {
+				w.t.Fatalf("%v of resource %d twice at once", s.Kind, s.Resource)
 			}
 		}
 		switch s.Kind {
@@ -137,6 +158,7 @@ func (w *world) settle() Moves {
 				w.t.Fatalf("container %d created twice", s.Container)
 			}
 			w.needs(s)
+			w.hasResources(s)
 		case StepStart:
 			w.needs(s)
 		case StepStop:
@@ -176,6 +198,15 @@ func (w *world) needs(s Step) {
 	}
 }
 
+// hasResources checks that what the container is made with was made.
+func (w *world) hasResources(s Step) {
+	for i := range w.spec.Resources {
+		if r := &w.spec.Resources[i]; r.For(w.spec.Containers[s.Container].Name) && !w.made[i] {
+			w.t.Fatalf("container %d is created without resource %d", s.Container, i)
+		}
+	}
+}
+
 // notNeeded checks the order of stops.
 func (w *world) notNeeded(s Step) {
 	if w.st.Containers[s.Container].Uncertain {
@@ -194,8 +225,15 @@ func (w *world) notNeeded(s Step) {
 func (w *world) finish(k int, fail bool) {
 	s := w.inFlight[k]
 	w.inFlight = append(w.inFlight[:k:k], w.inFlight[k+1:]...)
-	r := &w.real[s.Container]
 	d := Done{Step: s}
+	if s.Kind == StepResource {
+		if w.made[s.Resource] = !fail; fail {
+			d.Err = errTest
+		}
+		w.apply(d)
+		return
+	}
+	r := &w.real[s.Container]
 	if fail {
 		d.Err = errTest
 		switch s.Kind {

@@ -77,6 +77,9 @@ func prepare() error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
+	if out, err := exec.CommandContext(ctx, filepath.Join("..", "..", "scripts", "pause"), shared.programs).CombinedOutput(); err != nil {
+		return fmt.Errorf("build the pause image: %w\n%s", err, out)
+	}
 	if shared.registry, err = registry.Start(); err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"ecsagent/controlplane/local/client"
@@ -16,6 +18,9 @@ const Region = "us-west-2"
 type ECS struct {
 	*client.Client
 	Cluster string
+
+	mu  sync.Mutex
+	ran []string // ARNs of the tasks that Run started
 }
 
 // NewECS returns a client for an endpoint such as http://127.0.0.1:4580.
@@ -114,7 +119,19 @@ func (e *ECS) Run(ctx context.Context, definitionARN string, count int) ([]Task,
 		Failures []Failure `json:"failures"`
 	}
 	err := e.Call(ctx, "RunTask", map[string]any{"cluster": e.Cluster, "taskDefinition": definitionARN, "count": count}, &out)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, t := range out.Tasks {
+		e.ran = append(e.ran, t.TaskARN)
+	}
 	return out.Tasks, out.Failures, err
+}
+
+// Ran lists the ARNs of the tasks that Run started.
+func (e *ECS) Ran() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.ran)
 }
 
 // Stop asks for a task to be stopped.

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +48,9 @@ type Stack struct {
 	memory        string // a folder in memory, for what outlives the agent
 }
 
+// PauseArchive is the archive of the pause image beside the programs.
+const PauseArchive = "amazon-ecs-pause.tar"
+
 // NewStack chooses ports and makes folders; nothing runs yet.
 func NewStack(o Options) (*Stack, error) {
 	s := &Stack{Options: o}
@@ -56,7 +60,11 @@ func NewStack(o Options) (*Stack, error) {
 		}
 	}
 	// Files of its own, so that those of the host do not count.
-	for name, content := range map[string]string{"ecs.config": "", "instance.config": "", "ecs.config.json": "{}"} {
+	settings, err := json.Marshal(map[string]string{"PauseContainerTarballPath": filepath.Join(o.Programs, PauseArchive)})
+	if err != nil {
+		return nil, fmt.Errorf("write a configuration file of the stack: %w", err)
+	}
+	for name, content := range map[string]string{"ecs.config": "", "instance.config": "", "ecs.config.json": string(settings)} {
 		if err := os.WriteFile(filepath.Join(o.Dir, name), []byte(content), 0o600); err != nil {
 			return nil, fmt.Errorf("write a configuration file of the stack: %w", err)
 		}
@@ -231,7 +239,8 @@ func (s *Stack) AgentLog() string {
 	return filepath.Join(s.Dir, "log", "ecs-agent.out")
 }
 
-// Close ends the programs and removes the containers and volumes that the agent made.
+// Close ends the programs and removes the containers, volumes and cgroups that the
+// agent made.
 // The folder stays.
 func (s *Stack) Close(ctx context.Context) error {
 	var errs []error
@@ -280,10 +289,13 @@ func (s *Stack) removeContainers(ctx context.Context) error {
 		return err
 	}
 	var errs []error
+	tasks := s.ECS.Ran()
 	for _, c := range list {
+		tasks = append(tasks, c.Labels[LabelTaskARN])
 		if err := cli.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !errdefs.IsNotFound(err) {
 			errs = append(errs, fmt.Errorf("remove container %s: %w", c.ID, err))
 		}
 	}
+	removeCgroups(tasks)
 	return errors.Join(errs...)
 }

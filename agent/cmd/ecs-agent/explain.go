@@ -15,6 +15,7 @@ import (
 	"ecsagent/agent/config/configcmd"
 	"ecsagent/agent/explain"
 	"ecsagent/agent/image"
+	"ecsagent/agent/pause"
 	"ecsagent/agent/registration"
 	"ecsagent/agent/task"
 )
@@ -154,9 +155,9 @@ func explainSettings(ctx context.Context, containers string) (explain.Settings, 
 		containers = host.OSType
 	}
 	return explain.Settings{
-		Intake: task.Intake{GPUSupport: cfg.GPUSupport},
-		Env:    app.Mapping(cfg, host, containers, cmp.Or(cfg.Cluster, registration.DefaultCluster)),
-		Pull:   pull, PullUpfront: cfg.DependentContainersPullUpfront,
+		Intake: task.Intake{GPUSupport: cfg.GPUSupport, Pause: task.Pause{Image: pause.Image, Labels: cfg.PauseLabels}}, Hooks: app.Previews(cfg, containers),
+		Env:  app.Mapping(cfg, host, containers, cmp.Or(cfg.Cluster, registration.DefaultCluster)),
+		Pull: pull, PullUpfront: cfg.DependentContainersPullUpfront,
 		StopTimeout: cfg.ContainerStopTimeout, Registries: registries,
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 const mount = "/sys/fs/cgroup"
@@ -24,14 +25,17 @@ type fakeTree struct {
 	writes   int
 }
 
-type node struct{ files map[string]string }
+type node struct {
+	files map[string]string
+	made  time.Time
+}
 
 // newV1 is a tree of version 1 as distributions mount it, with systemd's own
 // hierarchy and a directory that is none.
 func newV1() *fakeTree {
 	t := &fakeTree{version: 1, nodes: map[string]*node{mount: {}, mount + "/notes": {}}}
 	for _, h := range []string{"cpu,cpuacct", "cpuset", "memory", "pids", "freezer", "systemd"} {
-		t.nodes[path.Join(mount, h)] = &node{t.content(path.Join(mount, h))}
+		t.nodes[path.Join(mount, h)] = &node{files: t.content(path.Join(mount, h))}
 	}
 	set := t.nodes[mount+"/cpuset"].files
 	set["cpuset.cpus"], set["cpuset.mems"] = "0-3", "0"
@@ -40,7 +44,7 @@ func newV1() *fakeTree {
 
 func newV2() *fakeTree {
 	t := &fakeTree{version: 2, nodes: map[string]*node{}}
-	t.nodes[mount] = &node{map[string]string{
+	t.nodes[mount] = &node{files: map[string]string{
 		"cgroup.procs": "1", "cgroup.controllers": "cpuset cpu io memory pids", "cgroup.subtree_control": "memory",
 	}}
 	return t
@@ -152,8 +156,15 @@ func (t *fakeTree) Mkdir(name string) error {
 	case t.nodes[path.Dir(name)] == nil:
 		return fail("mkdir", name, fs.ErrNotExist)
 	}
-	t.nodes[name] = &node{t.content(name)}
+	t.nodes[name] = &node{t.content(name), time.Now()}
 	return nil
+}
+
+func (t *fakeTree) Made(name string) (time.Time, error) {
+	if n := t.nodes[name]; n != nil {
+		return n.made, nil
+	}
+	return time.Time{}, fail("stat", name, fs.ErrNotExist)
 }
 
 func (t *fakeTree) Rmdir(name string) error {

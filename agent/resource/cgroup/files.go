@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // ErrBusy says that something still runs in a cgroup.
@@ -22,6 +23,7 @@ type files interface {
 	Dirs(name string) ([]string, error)
 	Mkdir(name string) error
 	Rmdir(name string) error
+	Made(name string) (time.Time, error) // when a directory was made, or changed last
 }
 
 // osFiles is the host's.
@@ -62,6 +64,14 @@ func (osFiles) Dirs(name string) ([]string, error) {
 
 func (osFiles) Mkdir(name string) error { return os.Mkdir(filepath.FromSlash(name), 0o755) }
 func (osFiles) Rmdir(name string) error { return os.Remove(filepath.FromSlash(name)) }
+
+func (osFiles) Made(name string) (time.Time, error) {
+	info, err := os.Stat(filepath.FromSlash(name))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}
 
 // ensure makes a cgroup unless it is there.
 func ensure(f files, dir string) error {

@@ -68,15 +68,6 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// What makes the limits impossible is what makes the intake reject the task.
-func TestLimitsAgreeWithIntake(t *testing.T) {
-	s := spec(0, 512, task.Container{Name: "a", Memory: 513})
-	_, reason := task.Intake{TaskLimits: true}.Accept(s)
-	if _, err := LimitsOf(s, Settings{}); err == nil || reason != task.Unrunnable(s.ARN, err.Error()) {
-		t.Errorf("intake says %q, limits %v", reason, err)
-	}
-}
-
 func TestLimitsAreInBounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := spec(rapid.Float64().Draw(t, "cpu"), rapid.Int64().Draw(t, "memory"),

@@ -50,6 +50,8 @@ type driver interface {
 	remove(ctx context.Context, id string) error
 	// dirs lists the names below the tasks' parent; a name may come more than once.
 	dirs() ([]string, error)
+	// made is when the youngest part of a task's cgroup was made, or changed last.
+	made(id string) time.Time
 }
 
 // New makes a Manager; Init must follow.

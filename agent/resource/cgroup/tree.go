@@ -93,6 +93,16 @@ func (t tree) dirs() ([]string, error) {
 	return all, nil
 }
 
+func (t tree) made(id string) (at time.Time) {
+	hs, _ := t.mounts() // none: old
+	for _, h := range hs {
+		if made, err := t.files.Made(path.Join(h.dir, t.layout.dir(id))); err == nil && made.After(at) {
+			at = made
+		}
+	}
+	return at
+}
+
 // A process that has just ended holds its cgroup for a moment longer.
 const (
 	removeAttempts = 6

@@ -206,6 +206,10 @@ func TestImagesAndVolumes(t *testing.T) {
 	if plugins, err := c.VolumePlugins(t.Context()); err != nil || strings.Join(plugins, " ") != "amazon-ecs-volume-plugin:latest" {
 		t.Errorf("plugins %q, %v", plugins, err)
 	}
+	f.handle("GET /info", rawAnswer(`{"CgroupDriver":"systemd","CgroupVersion":"2"}`))
+	if info, err := c.Info(t.Context()); err != nil || info != (Info{CgroupDriver: "systemd"}) {
+		t.Errorf("info %+v, %v", info, err)
+	}
 }
 
 func FuzzReadProgress(f *testing.F) {

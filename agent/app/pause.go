@@ -1,0 +1,40 @@
+package app
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/pause"
+	"ecsagent/agent/task"
+)
+
+// preparePause loads the pause image. Without it tasks that share namespaces cannot
+// run, and the capability is not advertised.
+func (a *agent) preparePause(ctx context.Context) {
+	if a.host.OSType != "linux" {
+		return
+	}
+	l := &pause.Loader{Engine: a.docker, Archive: a.cfg.PauseImageTarball, Log: a.log}
+	if err := l.Ensure(ctx); err != nil {
+		a.log.Warn("pause image not loaded: tasks cannot share PID and IPC namespaces", zap.Error(err))
+		return
+	}
+	a.pause = l
+}
+
+// pauseOf is what pause containers are made of.
+func (a *agent) pauseOf() task.Pause {
+	if a.pause == nil {
+		return task.Pause{}
+	}
+	return task.Pause{Image: pause.Image, Labels: a.cfg.PauseLabels}
+}
+
+// loadPause gets the pause image again.
+func (a *agent) loadPause(ctx context.Context) error {
+	if a.pause == nil {
+		return nil
+	}
+	return a.pause.Ensure(ctx)
+}

@@ -117,8 +117,12 @@ func (a *agent) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	token, err := a.registrationToken(id)
+	if err != nil {
+		return err
+	}
 	a.me, err = registration.Register(ctx, a.registrationMeans(), registration.Request{
-		Cluster: a.cfg.Cluster, InstanceARN: id.instanceARN, SavedCluster: id.cluster,
+		Cluster: a.cfg.Cluster, InstanceARN: id.instanceARN, SavedCluster: id.cluster, Token: token,
 		Resources: registration.Resources{
 			CPUs: a.host.CPUs, MemoryMiB: a.host.MemoryMiB, ReservedMemoryMiB: int64(a.cfg.ReservedMemory),
 			Ports: a.cfg.ReservedPorts, PortsUDP: a.cfg.ReservedPortsUDP,
@@ -134,7 +138,7 @@ func (a *agent) register(ctx context.Context) error {
 		zap.Bool("again", id.instanceARN != ""))
 	a.endpoint.identified(a.me.Cluster, a.me.InstanceARN, a.me.AvailabilityZone)
 	a.endpoint.locate(ctx, a.imds)
-	return a.saveIdentity(id.ec2InstanceID)
+	return a.saveIdentity(id)
 }
 
 func (a *agent) registrationMeans() registration.Options {

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"ecsagent/agent/awsenv"
 	"ecsagent/agent/config"
+	"ecsagent/agent/engine"
 	"ecsagent/agent/network"
 	"ecsagent/agent/registration"
 	"ecsagent/agent/store"
@@ -30,14 +34,17 @@ type checkpoint interface {
 	SaveAttachment(key string, record any) error
 	DeleteAttachment(key string) error
 	SaveImages(records map[string]any) error
-	Clear() error
+	Clear(meta map[string]string) error
 	Close() error
 }
 
 func openCheckpoint(cfg *config.Config, log *zap.Logger) (checkpoint, *store.Loaded, error) {
 	if !cfg.Checkpoint {
 		log.Info("checkpointing is off: this start is that of a new container instance")
-		return store.Discard{}, &store.Loaded{}, nil
+		if err := store.Retire(cfg.DataDir); err != nil {
+			log.Warn("state of an earlier run not set aside", zap.Error(err))
+		}
+		return store.Discard{}, &store.Loaded{Meta: map[string]string{}}, nil
 	}
 	s, loaded, err := store.Open(cfg.DataDir, log)
 	if err != nil {
@@ -77,22 +84,88 @@ func (a *agent) identify(ctx context.Context) (savedIdentity, error) {
 	if saved != "" && saved != id.ec2InstanceID {
 		a.log.Warn("saved state belongs to another ec2 instance: starting as a new container instance",
 			zap.String("saved", saved), zap.String("current", id.ec2InstanceID))
-		if err := a.store.Clear(); err != nil {
-			return id, fmt.Errorf("forget the state of %s: %w", saved, err)
-		}
-		*a.loaded = store.Loaded{}
-		if a.endpoint != nil {
-			a.endpoint.forget()
-		}
-		id.instanceARN, id.cluster = "", ""
+		return a.startAnew(id)
+	}
+	if id.instanceARN == "" && (len(a.loaded.Tasks) > 0 || a.loaded.Seq > 0) {
+		a.log.Warn("saved state does not say whose it is: starting as a new container instance")
+		return a.startAnew(id)
 	}
 	return id, nil
 }
 
-func (a *agent) saveIdentity(ec2InstanceID string) error {
+// startAnew forgets the former instance, durably, but for the clusters whose containers
+// it may have left behind.
+func (a *agent) startAnew(id savedIdentity) (savedIdentity, error) {
+	meta := map[string]string{}
+	if former := former(a.loaded.Meta, id.cluster); former != "" {
+		meta[store.KeyFormerClusters] = former
+	}
+	if err := a.store.Clear(meta); err != nil {
+		return id, fmt.Errorf("forget the state of a former instance: %w", err)
+	}
+	*a.loaded = store.Loaded{Meta: meta}
+	if a.endpoint != nil {
+		a.endpoint.forget()
+	}
+	id.instanceARN, id.cluster = "", ""
+	return id, nil
+}
+
+// former adds a cluster to those of former instances.
+func former(meta map[string]string, cluster string) string {
+	clusters := strings.Fields(meta[store.KeyFormerClusters])
+	if cluster != "" && !slices.Contains(clusters, cluster) {
+		clusters = append(clusters, cluster)
+	}
+	return strings.Join(clusters, " ")
+}
+
+// registrationToken makes a first registration that is repeated after a crash the same
+// registration: it is durable before the call.
+func (a *agent) registrationToken(id savedIdentity) (string, error) {
+	if id.instanceARN != "" {
+		return "", nil
+	}
+	if saved := a.loaded.Meta[store.KeyRegistrationToken]; saved != "" {
+		return saved, nil
+	}
+	token := uuid.NewString()
+	if err := a.store.SetMeta(map[string]string{store.KeyRegistrationToken: token}); err != nil {
+		return "", fmt.Errorf("save the registration's token: %w", err)
+	}
+	return token, nil
+}
+
+// leftovers decides about containers without a task: those of this instance are adopted
+// and those of a former one removed. Which of the two it is is durable with the identity,
+// and the same after a crash, until they are gone.
+func (a *agent) leftovers() engine.Leftovers {
+	remove := strings.Fields(a.loaded.Meta[store.KeyFormerClusters])
+	clusters := append([]string{a.me.Cluster}, remove...)
+	return engine.Leftovers{
+		Ours: func(cluster string) bool {
+			return slices.ContainsFunc(clusters, func(own string) bool { return registration.SameCluster(own, cluster) })
+		},
+		Adopt: len(remove) == 0,
+		Removed: func() {
+			if len(remove) > 0 {
+				if err := a.store.SetMeta(map[string]string{store.KeyFormerClusters: ""}); err != nil {
+					a.log.Warn("removal of a former instance's containers not recorded: the next start looks again", zap.Error(err))
+				}
+			}
+		},
+	}
+}
+
+func (a *agent) saveIdentity(id savedIdentity) error {
+	if id.instanceARN == "" {
+		// What carries our labels now is not this instance's.
+		a.loaded.Meta[store.KeyFormerClusters] = former(a.loaded.Meta, a.me.Cluster)
+	}
 	return a.store.SetMeta(map[string]string{
+		store.KeyFormerClusters: a.loaded.Meta[store.KeyFormerClusters], store.KeyRegistrationToken: "",
 		store.KeyInstanceARN: a.me.InstanceARN, store.KeyCluster: a.me.Cluster,
-		store.KeyEC2InstanceID: ec2InstanceID, store.KeyAvailabilityZone: a.me.AvailabilityZone,
+		store.KeyEC2InstanceID: id.ec2InstanceID, store.KeyAvailabilityZone: a.me.AvailabilityZone,
 		store.KeyAgentVersion: version.Number(),
 	})
 }

@@ -38,7 +38,9 @@ type Engine struct {
 	ctx     context.Context // Run's; set before started is closed
 	actors  sync.WaitGroup
 	workers sync.WaitGroup
-	orphans map[string]bool // ids of containers already told of; reconcile's own
+	// reconcile's own: ids of containers that were told of, and that are being removed.
+	orphans, removing map[string]bool
+	adopting          bool // containers without a task become tasks
 }
 
 // New makes an engine that knows the restored tasks. It touches nothing.
@@ -57,6 +59,8 @@ func New(opt Options) (*Engine, error) {
 		ready:      make(chan struct{}),
 		look:       make(chan struct{}, 1),
 		orphans:    make(map[string]bool),
+		removing:   make(map[string]bool),
+		adopting:   opt.Leftovers.Adopt,
 	}
 	e.seq.Store(opt.Sequence)
 	for i := range opt.Restored {

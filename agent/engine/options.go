@@ -58,6 +58,9 @@ type Options struct {
 	// default 5 min.
 	ReconcileEvery time.Duration
 
+	// Leftovers are containers without a task.
+	Leftovers Leftovers
+
 	// Random gives numbers in [0, 1); default math/rand.
 	Random func() float64
 }

@@ -115,8 +115,10 @@ func (e *Engine) reconcile(ctx context.Context, startup bool) error {
 			}
 		}
 	})
-	e.logOrphans(list)
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return e.leftovers(ctx, list, startup)
 }
 
 type containerKey struct{ arn, name string }
@@ -197,26 +199,6 @@ func (m seenMessage) handle(a *actor) {
 func (m vanishMessage) handle(a *actor) {
 	if !a.containers[m.container].looking && a.st.Containers[m.container].RuntimeID == m.id {
 		a.apply(task.Vanish{Container: m.container}, time.Now())
-	}
-}
-
-// logOrphans tells once of containers that carry our labels and belong to no task we
-// know. They are left alone: another agent's or a lost record's containers may do
-// useful work.
-func (e *Engine) logOrphans(list []runtime.Container) {
-	told := e.orphans
-	e.orphans = make(map[string]bool)
-	for i := range list {
-		c := &list[i]
-		if e.actor(c.Labels[runtime.LabelTaskARN]) != nil {
-			continue
-		}
-		e.orphans[c.ID] = true
-		if told[c.ID] {
-			continue
-		}
-		e.log.Warn("container of an unknown task left alone", zap.String("task", c.Labels[runtime.LabelTaskARN]),
-			zap.String("container", c.Name), zap.String("id", c.ID))
 	}
 }
 

@@ -1,6 +1,7 @@
 package registration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,8 @@ type Request struct {
 	// first registration.
 	InstanceARN  string
 	SavedCluster string
+	// Token makes a repeated first registration the same one; empty for a random one.
+	Token string
 
 	Resources  Resources
 	Attributes []capability.Attribute // capabilities, then attributes of the instance
@@ -114,7 +117,7 @@ func input(ctx context.Context, o Options, r Request) (*ecsapi.RegisterContainer
 		return nil, err
 	}
 	in := &ecsapi.RegisterContainerInstanceInput{
-		ClientToken: uuid.NewString(), Cluster: r.Cluster, ContainerInstanceARN: r.InstanceARN,
+		ClientToken: cmp.Or(r.Token, uuid.NewString()), Cluster: r.Cluster, ContainerInstanceARN: r.InstanceARN,
 		TotalResources: resources, PlatformDevices: platformDevices(r.GPUs), Attributes: []ecsapi.Attribute{},
 	}
 	if in.Cluster == "" {

@@ -34,7 +34,7 @@ func (Discard) DeleteAttachment(string) error { return nil }
 func (Discard) SaveImages(map[string]any) error { return nil }
 
 // Clear keeps nothing.
-func (Discard) Clear() error { return nil }
+func (Discard) Clear(map[string]string) error { return nil }
 
 // Close does nothing.
 func (Discard) Close() error { return nil }

@@ -15,10 +15,10 @@ import (
 
 // load reads the whole file. Records that cannot be read are moved to the
 // set-aside bucket.
-func load(db *bolt.DB) (*Loaded, error) {
-	out := &Loaded{Meta: map[string]string{}, Attachments: map[string]json.RawMessage{}, Images: map[string]json.RawMessage{}}
+func load(f *file) (*Loaded, error) {
+	out := &Loaded{Meta: map[string]string{}, Attachments: map[string]json.RawMessage{}, Images: map[string]json.RawMessage{}, Problems: f.problems}
 	var bad []badRecord
-	err := db.View(func(tx *bolt.Tx) error {
+	err := f.db.View(func(tx *bolt.Tx) error {
 		bad = readMeta(tx, out)
 		bad = append(bad, readTasks(tx, out)...)
 		bad = append(bad, readRaw(tx, attachmentBucket, out.Attachments)...)
@@ -31,7 +31,14 @@ func load(db *bolt.DB) (*Loaded, error) {
 	for _, b := range bad {
 		out.Problems = append(out.Problems, fmt.Sprintf("saved %s of %q cannot be read (%v): set aside", b.bucket, b.key, b.cause))
 	}
-	return out, setAside(db, bad)
+	if f.readOnly {
+		return out, nil
+	}
+	if err := setAside(f.db, bad); err != nil {
+		// A full disk: they are told of again at the next start.
+		out.Problems = append(out.Problems, fmt.Sprintf("records not set aside: %v", err))
+	}
+	return out, nil
 }
 
 // badRecord is a record that could not be read.
@@ -40,8 +47,24 @@ type badRecord struct {
 	cause       error
 }
 
+// each goes through a bucket. One may be missing in an older file that cannot be
+// written to.
+func each(tx *bolt.Tx, bucket []byte, fn func(key, value []byte) error) error {
+	if b := tx.Bucket(bucket); b != nil {
+		return b.ForEach(fn)
+	}
+	return nil
+}
+
+func get(tx *bolt.Tx, bucket, key []byte) []byte {
+	if b := tx.Bucket(bucket); b != nil {
+		return b.Get(key)
+	}
+	return nil
+}
+
 func readMeta(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
-	_ = tx.Bucket(metaBucket).ForEach(func(key, value []byte) error {
+	_ = each(tx, metaBucket, func(key, value []byte) error {
 		out.Meta[string(key)] = string(value)
 		return nil
 	})
@@ -59,7 +82,7 @@ func readMeta(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
 
 // readRaw reads records that other packages decode.
 func readRaw(tx *bolt.Tx, bucket []byte, out map[string]json.RawMessage) (bad []badRecord) {
-	_ = tx.Bucket(bucket).ForEach(func(key, value []byte) error {
+	_ = each(tx, bucket, func(key, value []byte) error {
 		if !json.Valid(value) {
 			bad = append(bad, badRecord{bucket, bytes.Clone(key), errors.New("not JSON")})
 			return nil
@@ -73,8 +96,7 @@ func readRaw(tx *bolt.Tx, bucket []byte, out map[string]json.RawMessage) (bad []
 // readTasks joins the three records of each task. A task whose state is missing or
 // does not fit its spec is kept with an empty state: what Docker shows fills it.
 func readTasks(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
-	states, sents := tx.Bucket(stateBucket), tx.Bucket(sentBucket)
-	_ = tx.Bucket(specBucket).ForEach(func(key, value []byte) error {
+	_ = each(tx, specBucket, func(key, value []byte) error {
 		spec := new(task.Spec)
 		if err := json.Unmarshal(value, spec); err != nil || spec.ARN != string(key) {
 			if err == nil {
@@ -84,7 +106,7 @@ func readTasks(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
 			return nil
 		}
 		r := task.Record{Spec: spec}
-		if saved := states.Get(key); saved != nil {
+		if saved := get(tx, stateBucket, key); saved != nil {
 			err := json.Unmarshal(saved, &r.State)
 			if err == nil && len(r.State.Containers) != len(spec.Containers) {
 				err = fmt.Errorf("it has %d containers, the task %d", len(r.State.Containers), len(spec.Containers))
@@ -94,7 +116,7 @@ func readTasks(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
 				r.State = task.State{}
 			}
 		}
-		if saved := sents.Get(key); saved != nil {
+		if saved := get(tx, sentBucket, key); saved != nil {
 			if err := json.Unmarshal(saved, &r.Sent); err != nil {
 				bad = append(bad, badRecord{sentBucket, bytes.Clone(key), err})
 				r.Sent = task.Sent{}

@@ -1,32 +1,24 @@
 package store
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 	"go.uber.org/zap"
 
+	"ecsagent/agent/failpoint"
 	"ecsagent/agent/task"
 )
 
 // FileName is the name of the state file in the data directory.
 const FileName = "ecs-agent.db"
-
-// schemaVersion is the layout that this code writes.
-const schemaVersion = "1"
-
-// lockTimeout is how long Open waits for another process to let go of the file.
-const lockTimeout = 2 * time.Second
 
 // lazyDelay is how long a record that need not be on disk at once may wait for
 // another write to go with.
@@ -54,6 +46,12 @@ const (
 	KeyEC2InstanceID    = "ec2-instance-id"
 	KeyAvailabilityZone = "availability-zone"
 	KeyAgentVersion     = "agent-version"
+	// KeyRegistrationToken makes a registration whose answer was lost the same
+	// registration when it is made again.
+	KeyRegistrationToken = "registration-token"
+	// KeyFormerClusters are the clusters of instances that were on this host before, as
+	// long as containers of theirs may be left; space-separated.
+	KeyFormerClusters = "former-clusters"
 
 	keySchema   = "schema"
 	keySequence = "sequence-number"
@@ -79,8 +77,14 @@ type Loaded struct {
 // Store is an open state file. Its methods may be called from any goroutine; each
 // but SaveSent returns when its change is on disk.
 type Store struct {
-	db  *bolt.DB
-	log *zap.Logger
+	path string
+	log  *zap.Logger
+
+	// The writer's own.
+	db       *bolt.DB // nil while the file cannot be opened
+	readOnly bool     // db takes no writes
+	reopened time.Time
+	identity identity // as it is on disk
 
 	mu     sync.Mutex
 	queue  []*write
@@ -91,114 +95,31 @@ type Store struct {
 	done chan struct{}
 }
 
-// Open opens the state file in dir, creating both when missing. A file that cannot
-// be read is moved aside and an empty one takes its place; a record that cannot be
-// read is set aside inside the file. Both are told in Loaded.Problems. The error is
-// ErrInUse when another agent has the file, or says what the file system refused.
+// Open opens the state file in dir, creating both when missing. What cannot be read of
+// the file is set aside and told in Loaded.Problems. A file that cannot be written to is
+// read all the same, and every write fails until it can be. The error is ErrInUse when
+// another agent has the file, or says what the file system refused.
 func Open(dir string, log *zap.Logger) (*Store, *Loaded, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("create data directory: %w", err)
 	}
 	path := filepath.Join(dir, FileName)
-	var problems []string
-	db, err := openFile(path)
-	if err != nil && unreadable(err) {
-		aside := path + ".unreadable-" + time.Now().UTC().Format("20060102T150405.000000000")
-		if moveErr := os.Rename(path, aside); moveErr != nil {
-			return nil, nil, fmt.Errorf("set unreadable state file %s aside: %w", path, moveErr)
-		}
-		problems = append(problems, fmt.Sprintf("state file %s cannot be read (%v): kept as %s, starting empty", path, err, aside))
-		db, err = openFile(path)
-	}
+	f, err := openFile(path)
 	if err != nil {
-		if errors.Is(err, berrors.ErrTimeout) {
-			err = ErrInUse
-		}
 		return nil, nil, fmt.Errorf("open state file %s: %w", path, err)
 	}
-	loaded, err := load(db)
+	loaded, err := load(f)
 	if err != nil {
-		_ = db.Close()
+		_ = f.db.Close()
 		return nil, nil, fmt.Errorf("read state file %s: %w", path, err)
 	}
-	loaded.Problems = append(problems, loaded.Problems...)
-	s := &Store{db: db, log: log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	s := &Store{
+		path: path, log: log, db: f.db, readOnly: f.readOnly,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	s.restoreIdentity(f, loaded)
 	go s.run()
 	return s, loaded, nil
-}
-
-// unreadable reports whether the file's content, not the file system, is at fault.
-func unreadable(err error) bool {
-	var corrupt *corruptError
-	return errors.Is(err, berrors.ErrInvalid) || errors.Is(err, berrors.ErrChecksum) ||
-		errors.Is(err, berrors.ErrVersionMismatch) || errors.As(err, &corrupt)
-}
-
-type corruptError struct{ cause any }
-
-func (e *corruptError) Error() string { return fmt.Sprintf("damaged: %v", e.cause) }
-
-// openFile opens the file and reads every record of it once, here, because bbolt
-// answers a damaged page with a panic and a truncated file with a memory fault,
-// whenever the page is first touched. (bbolt's own Check panics in a goroutine of its
-// own, where nobody can catch it; so does a missing free list, so it is kept synced.)
-func openFile(path string) (db *bolt.DB, err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if cause := recover(); cause != nil {
-			if db != nil {
-				_ = db.Close()
-			}
-			db, err = nil, &corruptError{cause}
-		}
-	}()
-	db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
-	if err != nil {
-		return nil, err
-	}
-	if err = db.View(func(tx *bolt.Tx) error { return readThrough(tx, path) }); err == nil {
-		err = db.Update(prepare)
-	}
-	if err != nil {
-		_ = db.Close()
-		return nil, err
-	}
-	return db, nil
-}
-
-// readThrough touches every record.
-func readThrough(tx *bolt.Tx, path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if info.Size() < tx.Size() {
-		return &corruptError{fmt.Sprintf("it has %d bytes of %d", info.Size(), tx.Size())}
-	}
-	return tx.ForEach(func(_ []byte, bucket *bolt.Bucket) error {
-		return bucket.ForEach(func(_, _ []byte) error { return nil })
-	})
-}
-
-func prepare(tx *bolt.Tx) error {
-	for _, name := range buckets {
-		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-			return err
-		}
-	}
-	return checkSchema(tx)
-}
-
-func checkSchema(tx *bolt.Tx) error {
-	meta := tx.Bucket(metaBucket)
-	switch found := string(meta.Get([]byte(keySchema))); found {
-	case schemaVersion:
-		return nil
-	case "":
-		return meta.Put([]byte(keySchema), []byte(schemaVersion))
-	default:
-		return &corruptError{fmt.Sprintf("schema %q is not known to this version (want %s)", found, schemaVersion)}
-	}
 }
 
 // Close waits for the writes under way and closes the file.
@@ -215,6 +136,9 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.signal()
 	<-s.done
+	if s.db == nil {
+		return nil
+	}
 	return s.db.Close()
 }
 
@@ -238,12 +162,12 @@ func (s *Store) SaveTasks(seq int64, records []task.Record) error {
 			puts = append(puts, p)
 		}
 	}
-	return s.write(puts)
+	return s.write("tasks", puts)
 }
 
 // SaveState makes a task's state durable.
 func (s *Store) SaveState(arn string, state task.State) error {
-	return s.writeJSON(stateBucket, arn, &state)
+	return s.writeJSON("state", stateBucket, arn, &state)
 }
 
 // SaveSent keeps what ECS has accepted of a task. It returns at once: the record
@@ -254,35 +178,47 @@ func (s *Store) SaveSent(arn string, sent task.Sent) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.enqueue([]put{p}); err != nil {
+	if err := failpoint.Before("store", "sent"); err != nil {
+		return err
+	}
+	if _, err := s.enqueue(&write{puts: []put{p}}); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return nil // it is written on the way out
+	}
 	if s.lazy == nil {
 		s.lazy = time.AfterFunc(lazyDelay, s.signal)
 	} else {
 		s.lazy.Reset(lazyDelay)
 	}
-	return nil
+	return failpoint.After("store", "sent")
 }
 
 // SaveSequence makes the latest sequence number durable. It waits a moment for the
 // states of the tasks that the same payload changes, to go to disk with them.
 func (s *Store) SaveSequence(seq int64) error {
-	w, err := s.enqueue([]put{sequencePut(seq)})
+	if err := failpoint.Before("store", "sequence"); err != nil {
+		return err
+	}
+	result, err := s.enqueue(&write{puts: []put{sequencePut(seq)}})
 	if err != nil {
 		return err
 	}
 	gather := time.AfterFunc(gatherDelay, s.signal)
 	defer gather.Stop()
-	return <-w.result
+	if err := <-result; err != nil {
+		return err
+	}
+	return failpoint.After("store", "sequence")
 }
 
 // DeleteTask forgets a task.
 func (s *Store) DeleteTask(arn string) error {
 	key := []byte(arn)
-	return s.write([]put{{bucket: specBucket, key: key}, {bucket: stateBucket, key: key}, {bucket: sentBucket, key: key}})
+	return s.write("delete", []put{{bucket: specBucket, key: key}, {bucket: stateBucket, key: key}, {bucket: sentBucket, key: key}})
 }
 
 // SetMeta sets metadata keys as one; an empty value deletes its key.
@@ -295,17 +231,17 @@ func (s *Store) SetMeta(values map[string]string) error {
 		}
 		puts = append(puts, p)
 	}
-	return s.write(puts)
+	return s.write("meta", puts)
 }
 
 // SaveAttachment makes an attachment record durable.
 func (s *Store) SaveAttachment(key string, record any) error {
-	return s.writeJSON(attachmentBucket, key, record)
+	return s.writeJSON("attachment", attachmentBucket, key, record)
 }
 
 // DeleteAttachment forgets an attachment record.
 func (s *Store) DeleteAttachment(key string) error {
-	return s.write([]put{{bucket: attachmentBucket, key: []byte(key)}})
+	return s.write("attachment", []put{{bucket: attachmentBucket, key: []byte(key)}})
 }
 
 // SaveImages makes the accounts of images durable as one, by image id; a nil record
@@ -323,31 +259,17 @@ func (s *Store) SaveImages(records map[string]any) error {
 		}
 		puts = append(puts, p)
 	}
-	return s.write(puts)
+	return s.write("images", puts)
 }
 
-// Clear forgets everything but the schema: the next start is that of a new
-// container instance.
-func (s *Store) Clear() error {
-	var puts []put
-	err := s.db.View(func(tx *bolt.Tx) error {
-		for _, bucket := range buckets {
-			err := tx.Bucket(bucket).ForEach(func(key, _ []byte) error {
-				if string(key) != keySchema {
-					puts = append(puts, put{bucket: bucket, key: bytes.Clone(key)})
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("list saved state: %w", err)
+// Clear forgets everything but the schema and what was set aside: the next start is that
+// of a new container instance. The values of meta are set in the same transaction.
+func (s *Store) Clear(meta map[string]string) error {
+	w := &write{clear: true}
+	for key, value := range meta {
+		w.puts = append(w.puts, put{bucket: metaBucket, key: []byte(key), value: []byte(value)})
 	}
-	return s.write(puts)
+	return s.do("meta", w)
 }
 
 func sequencePut(seq int64) put {
@@ -362,10 +284,10 @@ func jsonPut(bucket []byte, key string, value any) (put, error) {
 	return put{bucket: bucket, key: []byte(key), value: encoded}, nil
 }
 
-func (s *Store) writeJSON(bucket []byte, key string, value any) error {
+func (s *Store) writeJSON(what string, bucket []byte, key string, value any) error {
 	p, err := jsonPut(bucket, key, value)
 	if err != nil {
 		return err
 	}
-	return s.write([]put{p})
+	return s.write(what, []put{p})
 }

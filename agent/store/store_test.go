@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -103,9 +101,9 @@ func TestClearForgetsEverything(t *testing.T) {
 	s, _ := open(t, dir)
 	must(t, s.SaveTasks(3, []task.Record{record(1)}))
 	must(t, s.SetMeta(map[string]string{KeyInstanceARN: "x"}))
-	must(t, s.Clear())
+	must(t, s.Clear(map[string]string{KeyFormerClusters: "old"}))
 	_, loaded := reopen(t, s, dir)
-	if len(loaded.Tasks) != 0 || loaded.Seq != 0 || len(loaded.Meta) != 0 {
+	if len(loaded.Tasks) != 0 || loaded.Seq != 0 || len(loaded.Meta) != 1 || loaded.Meta[KeyFormerClusters] != "old" {
 		t.Errorf("after Clear the store holds %+v", loaded)
 	}
 }
@@ -118,41 +116,11 @@ func TestSecondAgentIsRefused(t *testing.T) {
 	}
 }
 
-func TestUnreadableFileIsKeptAside(t *testing.T) {
-	good := t.TempDir()
-	s, _ := open(t, good)
-	must(t, s.SaveTasks(1, []task.Record{record(1), record(2)}))
-	must(t, s.Close())
-	whole, err := os.ReadFile(filepath.Join(good, FileName))
-	must(t, err)
-
-	for name, content := range map[string][]byte{
-		"foreign":   []byte(strings.Repeat("not a database\n", 5000)),
-		"short":     []byte("x"),
-		"truncated": whole[:len(whole)/2],
-		"zeroed":    append(append([]byte{}, whole[:8192]...), make([]byte, len(whole)-8192)...),
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			must(t, os.WriteFile(filepath.Join(dir, FileName), content, 0o600))
-			s, loaded := open(t, dir)
-			if len(loaded.Problems) == 0 {
-				t.Error("no problem was reported")
-			}
-			kept, _ := filepath.Glob(filepath.Join(dir, FileName+".unreadable-*"))
-			if len(kept) != 1 {
-				t.Errorf("%d files kept aside, want 1", len(kept))
-			}
-			must(t, s.SaveTasks(1, []task.Record{record(1)}))
-		})
-	}
-}
-
 func TestBadRecordIsSetAsideAlone(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := open(t, dir)
 	must(t, s.SaveTasks(5, []task.Record{record(1), record(2), record(3)}))
-	must(t, s.write([]put{
+	must(t, s.write("state", []put{
 		{bucket: specBucket, key: []byte(record(1).Spec.ARN), value: []byte("{")},
 		{bucket: stateBucket, key: []byte(record(2).Spec.ARN), value: []byte(`{"Known":"RUNNING"}`)},
 		{bucket: metaBucket, key: []byte(keySequence), value: []byte("many")},

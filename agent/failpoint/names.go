@@ -1,0 +1,32 @@
+package failpoint
+
+// places are what failpoints stand around, by area. Each has a .before and an .after.
+// One line here and the two calls in the code are all that a new one needs: tests/fault
+// fails for a place that no scenario passes, and for one that is passed and not listed.
+var places = map[string][]string{
+	// Writes to the state file (agent/store). commit is the transaction itself, which
+	// may hold several of the others.
+	"store": {"tasks", "state", "sent", "sequence", "delete", "meta", "images", "commit"},
+	// Calls to Docker (agent/runtime/docker).
+	"docker": {
+		"version", "listing-plugins", "listing", "inspecting", "pullBegin", "pulled", "MANIFEST_PULLED",
+		"created", "started", "stopped", "removing", "creating-volume", "inspecting-volume", "removing-volume",
+	},
+	// Calls to ECS (agent/awsenv).
+	"ecs": {"RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange"},
+	// Messages of ACS (agent/acs), around what is done about them.
+	"acs": {"connect", "payload", "ack", "manifest", "heartbeat"},
+	// Steps of the reporter between ECS's answer and its record (agent/report).
+	"report": {"accepted"},
+}
+
+// All returns the name of every failpoint, in no order.
+func All() []string {
+	var all []string
+	for area, list := range places {
+		for _, what := range list {
+			all = append(all, area+"."+what+".before", area+"."+what+".after")
+		}
+	}
+	return all
+}

@@ -120,9 +120,72 @@ func TestStateOfAnotherInstanceIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if len(again.Tasks) != 0 || len(again.Meta) != 0 {
+	if len(again.Tasks) != 0 || len(again.Meta) != 1 || again.Meta[store.KeyFormerClusters] != "prod" {
 		t.Errorf("the file still holds %+v", again)
 	}
+}
+
+// TestContainersOfAFormerInstance: they are removed, not adopted, also when the agent
+// is killed before it could, until they are gone.
+func TestContainersOfAFormerInstance(t *testing.T) {
+	a := saved(t, "i-1")
+	id, err := a.startAnew(savedIdentity{instanceARN: "arn:ci", cluster: "prod", ec2InstanceID: "i-2"})
+	if err != nil || id.instanceARN != "" || id.ec2InstanceID != "i-2" {
+		t.Fatalf("identity %+v, error %v", id, err)
+	}
+	token, err := a.registrationToken(id)
+	if again, _ := a.registrationToken(id); err != nil || token == "" || again != token {
+		t.Errorf("token %q, then %q, error %v", token, again, err)
+	}
+	a.me.InstanceARN, a.me.Cluster = "arn:new", "test"
+	if err := a.saveIdentity(id); err != nil {
+		t.Fatal(err)
+	}
+	for _, start := range []string{"the same", "after a crash"} {
+		l := a.leftovers()
+		if l.Adopt || !l.Ours("prod") || !l.Ours("test") || l.Ours("other") {
+			t.Errorf("%s: %+v", start, l)
+		}
+		a = reopened(t, a)
+	}
+	if a.loaded.Meta[store.KeyRegistrationToken] != "" || a.loaded.Meta[store.KeyInstanceARN] != "arn:new" {
+		t.Errorf("saved %v", a.loaded.Meta)
+	}
+	a.leftovers().Removed()
+	a = reopened(t, a)
+	if l := a.leftovers(); !l.Adopt || l.Ours("prod") || !l.Ours("test") {
+		t.Errorf("when they are gone: %+v", l)
+	}
+}
+
+func TestRegistrationTokenOutlivesACrash(t *testing.T) {
+	a := saved(t, "i-1")
+	id, err := a.startAnew(savedIdentity{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := a.registrationToken(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a = reopened(t, a)
+	if again, err := a.registrationToken(id); err != nil || again != token {
+		t.Errorf("token %q, then %q, error %v", token, again, err)
+	}
+}
+
+// reopened is the agent after a crash.
+func reopened(t *testing.T, a *agent) *agent {
+	t.Helper()
+	a.close()
+	b := &agent{base: a.base}
+	b.me.Cluster = a.me.Cluster
+	var err error
+	if b.store, b.loaded, err = openCheckpoint(a.cfg, a.log); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.close)
+	return b
 }
 
 func TestCloudInitWithoutDataSource(t *testing.T) {

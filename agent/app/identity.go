@@ -133,6 +133,7 @@ func (a *agent) registrationToken(id savedIdentity) (string, error) {
 	if err := a.store.SetMeta(map[string]string{store.KeyRegistrationToken: token}); err != nil {
 		return "", fmt.Errorf("save the registration's token: %w", err)
 	}
+	a.loaded.Meta[store.KeyRegistrationToken] = token
 	return token, nil
 }
 

@@ -106,9 +106,10 @@ func (a *actor) dockerEvent(i int, ev runtime.Event) {
 	switch ev.Type {
 	case runtime.EventStart:
 		if c.Known == task.ContainerStopped {
+			// Docker may tell of a start after the end: it only writes the event when its own
+			// part is done.
 			if ev.Time.After(c.FinishedAt) {
-				a.log.Warn("container came back after its end", zap.String("container", a.spec.Containers[i].Name))
-				a.apply(task.Seen{Container: i, Sight: task.Sight{Status: task.ContainerRunning}}, time.Now())
+				a.lookAt(i, ev)
 			}
 		} else if !c.Known.IsRunning() {
 			a.lookAt(i, ev)
@@ -131,11 +132,12 @@ func (a *actor) dockerEvent(i int, ev runtime.Event) {
 	}
 }
 
-// exitIsClear reports whether the event says all there is to know: the process ended
-// well, was not killed for memory and is not to be started again.
+// exitIsClear reports whether the event says all there is to know: the container was
+// known to run, its process ended well, was not killed for memory and is not to be
+// started again.
 func (a *actor) exitIsClear(i int, ev runtime.Event) bool {
 	policy := a.spec.Containers[i].Restart
-	return ev.ExitCode != nil && *ev.ExitCode == 0 && !a.containers[i].oom && (policy == nil || !policy.Enabled)
+	return a.st.Containers[i].Known.IsRunning() && ev.ExitCode != nil && *ev.ExitCode == 0 && !a.containers[i].oom && (policy == nil || !policy.Enabled)
 }
 
 // lookAt inspects the container; later events of it wait.
@@ -160,6 +162,9 @@ func (m lookMessage) handle(a *actor) {
 	a.outstanding--
 	w := &a.containers[m.container]
 	w.looking = false
+	if c := &a.st.Containers[m.container]; m.sight != nil && m.sight.Status == task.ContainerRunning && c.Known == task.ContainerStopped {
+		a.log.Warn("container came back after its end", zap.String("container", a.spec.Containers[m.container].Name))
+	}
 	if event := m.event(w.oom); event != nil {
 		a.apply(event, time.Now())
 	}

@@ -259,6 +259,31 @@ func TestCreateIsIdempotent(t *testing.T) {
 	}
 }
 
+// TestCreateWaitsForAnEarlierOne: Docker holds the name of a container that it is still
+// creating, for a caller that is gone, and shows no such container.
+func TestCreateWaitsForAnEarlierOne(t *testing.T) {
+	f := newFake(t)
+	f.handle("POST /containers/create", func(w http.ResponseWriter, _ *http.Request) { fail(w, 409, "Conflict. Name n in use") })
+	looks := 0
+	f.handle("GET /containers/n/json", func(w http.ResponseWriter, r *http.Request) {
+		if looks++; looks < 3 {
+			fail(w, 404, "No such container: n")
+			return
+		}
+		answer(map[string]any{"Id": "existing", "Config": map[string]any{"Labels": map[string]string{runtime.LabelTaskARN: "t", runtime.LabelContainerName: "a"}}})(w, r)
+	})
+	c := f.connect(t, Timeouts{})
+	if id, err := c.Create(t.Context(), createRequest("n", "t")); err != nil || id != "existing" || looks != 3 {
+		t.Errorf("id %q after %d looks, %v", id, looks, err)
+	}
+	looks = -1000
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := c.Create(ctx, createRequest("n", "t")); err == nil {
+		t.Error("a name that nobody has was taken")
+	}
+}
+
 func TestCreateBody(t *testing.T) {
 	f := newFake(t)
 	var body map[string]any

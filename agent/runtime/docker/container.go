@@ -17,7 +17,8 @@ import (
 
 // Create makes a container and returns its id. It is safe to repeat: when a
 // container of that name with the same task and container labels exists, its id
-// is returned.
+// is returned, and when Docker is still in the middle of creating it, for an agent that
+// was killed meanwhile, it is waited for.
 func (c *Client) Create(ctx context.Context, req runtime.CreateRequest) (string, error) {
 	op := operation{name: "CannotCreateContainerError", label: "created", limit: c.limits.Create}
 	if req.Config == nil || req.HostConfig == nil || req.Name == "" {
@@ -26,24 +27,46 @@ func (c *Client) Create(ctx context.Context, req runtime.CreateRequest) (string,
 	return call(ctx, op, func(ctx context.Context) (string, error) {
 		// The library writes to what it is given.
 		config, host := *req.Config, *req.HostConfig
-		created, err := c.api().ContainerCreate(ctx, &config, &host, &network.NetworkingConfig{}, nil, req.Name)
-		if err == nil {
-			for _, w := range created.Warnings {
-				c.log.Debug("docker warns", zap.String("container", req.Name), zap.String("warning", w))
+		pause := createPauseMin
+		for begin := time.Now(); ; pause = min(2*pause, createPauseMax) {
+			created, err := c.api().ContainerCreate(ctx, &config, &host, &network.NetworkingConfig{}, nil, req.Name)
+			if err == nil {
+				for _, w := range created.Warnings {
+					c.log.Debug("docker warns", zap.String("container", req.Name), zap.String("warning", w))
+				}
+				return created.ID, nil
 			}
-			return created.ID, nil
+			if !errors.Is(op.kindOf(err), runtime.ErrConflict) {
+				return "", err
+			}
+			existing, inspectErr := c.api().ContainerInspect(ctx, req.Name)
+			switch {
+			case errors.Is(op.kindOf(inspectErr), runtime.ErrNotFound) && time.Since(begin) < createWait:
+				// The name is taken and nobody has it yet.
+			case inspectErr != nil || existing.ContainerJSONBase == nil || existing.Config == nil ||
+				!sameContainer(existing.Config.Labels, config.Labels):
+				return "", err
+			default:
+				return existing.ID, nil
+			}
+			timer := time.NewTimer(pause)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return "", err
+			case <-timer.C:
+			}
 		}
-		if !errors.Is(op.kindOf(err), runtime.ErrConflict) {
-			return "", err
-		}
-		existing, inspectErr := c.api().ContainerInspect(ctx, req.Name)
-		if inspectErr != nil || existing.ContainerJSONBase == nil || existing.Config == nil ||
-			!sameContainer(existing.Config.Labels, config.Labels) {
-			return "", err
-		}
-		return existing.ID, nil
 	})
 }
+
+// How long a create that an earlier agent asked for is waited for, and the pauses
+// between the looks at it.
+const (
+	createWait     = time.Minute
+	createPauseMin = 20 * time.Millisecond
+	createPauseMax = time.Second
+)
 
 // sameContainer reports whether two sets of labels name the same container of the
 // same task.

@@ -15,7 +15,7 @@ CACHE     := $(CURDIR)/.cache
 PROGRAMS  := $(wildcard agent/cmd/* controlplane/cmd/* ecsinit/cmd/* cni/cmd/*)
 PLATFORMS := linux/amd64 linux/arm64 windows/amd64
 # Packages without a Docker engine behind them.
-QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench)$$')
+QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault|soak)$$')
 
 VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --abbrev=0 2>/dev/null | sed 's/^v//' | grep . || echo 0.1.0)
 COMMIT    := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -55,6 +55,12 @@ test: ## set everything up and run unit, property and integration tests (RUN=reg
 test-with-engine: # run by test; DOCKER_HOST is set. -count=1: go test does not see that the programs changed
 	@env -u DOCKER_HOST ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" AWS_EC2_METADATA_DISABLED=true \
 		$(GO) test -p $(JOBS) -parallel 4 -count=1 -timeout 20m $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
+
+.PHONY: matrix
+matrix: ## kill the agent at every failpoint, against a real engine (RUN=regexp; make test does a third of it)
+	@scripts/deps test
+	@scripts/engine with sh -c 'ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" DOCKER_HOST= AWS_EC2_METADATA_DISABLED=true \
+		$(GO) test ./tests/fault -count=1 -parallel 4 -timeout 60m -v $(if $(RUN),-run "$(RUN)") -matrix'
 
 .PHONY: unit
 unit: ## run the tests that need no Docker engine

@@ -7,6 +7,7 @@ import (
 
 	"ecsagent/agent/acs/wire"
 	"ecsagent/agent/credentials"
+	"ecsagent/agent/failpoint"
 	"ecsagent/agent/task"
 	"ecsagent/agent/uplink"
 )
@@ -20,12 +21,19 @@ func (s *Session) connect(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := failpoint.Before("acs", "connect"); err != nil {
+		return nil, err
+	}
 	l, err := s.dial(ctx, endpoint)
 	if ctx.Err() == nil {
 		s.opts.Dialed(endpoint, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", endpoint, err)
+	}
+	if err := failpoint.After("acs", "connect"); err != nil {
+		_ = l.conn.Close()
+		return nil, err
 	}
 	return l, nil
 }

@@ -2,17 +2,27 @@ package acs
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"ecsagent/agent/acs/wire"
+	"ecsagent/agent/failpoint"
 	"ecsagent/agent/update"
 )
 
 // handle acts on one message (docs/spec/01 sections 2.7 and 2.8). An error ends the
 // connection.
 func (s *Session) handle(ctx context.Context, l *link, m wire.Message) error {
+	if failpoint.Enabled {
+		kind := strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", m), "wire."))
+		if err := failpoint.Before("acs", kind); err != nil {
+			return err
+		}
+		defer func() { _ = failpoint.After("acs", kind) }()
+	}
 	switch m := m.(type) {
 	case wire.Heartbeat:
 		if s.opts.Health != nil {

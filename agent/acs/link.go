@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/agent/acs/wire"
+	"ecsagent/agent/failpoint"
 	"ecsagent/agent/uplink"
 )
 
@@ -183,10 +184,13 @@ func (l *link) writeFrame(o outgoing) error {
 	if err := l.conn.SetWriteDeadline(time.Now().Add(uplink.IOTimeout)); err != nil {
 		return fmt.Errorf("set write deadline: %w", err)
 	}
+	if err := failpoint.Before("acs", "send"); err != nil {
+		return err
+	}
 	if err := l.conn.WriteMessage(websocket.TextMessage, o.frame); err != nil {
 		return fmt.Errorf("write frame: %w", err)
 	}
-	return nil
+	return failpoint.After("acs", "send")
 }
 
 func (l *link) writeClose() error {

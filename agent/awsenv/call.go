@@ -18,6 +18,8 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/google/uuid"
 	"go.uber.org/zap"
+
+	"ecsagent/agent/failpoint"
 )
 
 // StandardAttempts is the number of attempts of an ordinary call.
@@ -82,7 +84,13 @@ func (c *Caller) Do(ctx context.Context, call Call) error {
 	}
 	id := uuid.NewString()
 	for attempt := 1; ; attempt++ {
-		err := c.attempt(ctx, call, id, attempt, attempts)
+		err := failpoint.Before(c.Service, call.Operation)
+		if err == nil {
+			err = c.attempt(ctx, call, id, attempt, attempts)
+		}
+		if err == nil {
+			err = failpoint.After(c.Service, call.Operation)
+		}
 		if err == nil {
 			return nil
 		}

@@ -8,11 +8,11 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	got, err := parse("store.state.before=kill@2;docker.created.after=delay:300ms;acs.ack.before=error")
+	got, err := parse("store.state.before=kill@2;docker.created.after=delay:300ms;acs.send.before=error")
 	want := map[string]rule{
 		"store.state.before":   {action: actionKill, nth: 2},
 		"docker.created.after": {action: actionDelay, delay: 300 * time.Millisecond},
-		"acs.ack.before":       {action: actionError},
+		"acs.send.before":      {action: actionError},
 	}
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %v, %v", got, err)

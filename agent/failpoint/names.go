@@ -15,9 +15,7 @@ var places = map[string][]string{
 	// Calls to ECS (agent/awsenv).
 	"ecs": {"RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange"},
 	// Messages of ACS (agent/acs), around what is done about them.
-	"acs": {"connect", "payload", "ack", "manifest", "heartbeat"},
-	// Steps of the reporter between ECS's answer and its record (agent/report).
-	"report": {"accepted"},
+	"acs": {"connect", "payload", "send", "manifest", "heartbeat"},
 }
 
 // All returns the name of every failpoint, in no order.

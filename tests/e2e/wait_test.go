@@ -29,15 +29,5 @@ func (e *env) eventually(d time.Duration, what string, ok func() (bool, error)) 
 	}
 }
 
-// minds waits until a container's process has said what it does with SIGTERM.
-func minds(ctx context.Context, id string) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	_ = harness.Poll(ctx, "a handler", func(ctx context.Context) (bool, error) { // some containers never have one
-		info, err := shared.docker.ContainerInspect(ctx, id)
-		if err != nil || !info.State.Running {
-			return true, err
-		}
-		return harness.HeedsTerm(info.State.Pid)
-	})
-}
+// minds waits until a container's process heeds SIGTERM.
+func minds(ctx context.Context, id string) { harness.AwaitTermHandler(ctx, shared.docker, id) }

@@ -12,6 +12,8 @@ import (
 	"github.com/docker/docker/client"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.uber.org/zap"
+
+	"ecsagent/agent/failpoint"
 )
 
 // idleConnections is how many connections to the engine stay open between bursts
@@ -108,7 +110,14 @@ func (c *Client) dial(version string) (*client.Client, error) {
 func call[T any](ctx context.Context, op operation, do func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := op.bound(ctx)
 	defer cancel()
+	if err := failpoint.Before("docker", op.label); err != nil {
+		var none T
+		return none, op.failure(ctx, err)
+	}
 	v, err := do(ctx)
+	if err == nil {
+		err = failpoint.After("docker", op.label)
+	}
 	return v, op.failure(ctx, err)
 }
 

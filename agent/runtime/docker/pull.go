@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker/docker/api/types/image"
 
+	"ecsagent/agent/failpoint"
 	"ecsagent/agent/runtime"
 )
 
@@ -39,10 +40,16 @@ func (c *Client) Pull(ctx context.Context, ref string, auth *runtime.RegistryAut
 	silence := time.AfterFunc(math.MaxInt64, func() { cancel(&stalled{c.limits.PullInactive}) })
 	defer silence.Stop()
 
-	err := c.pull(ctx, ref, auth, told, func() {
-		begin.Stop()
-		silence.Reset(c.limits.PullInactive)
-	})
+	err := failpoint.Before("docker", op.label)
+	if err == nil {
+		err = c.pull(ctx, ref, auth, told, func() {
+			begin.Stop()
+			silence.Reset(c.limits.PullInactive)
+		})
+	}
+	if err == nil {
+		err = failpoint.After("docker", op.label)
+	}
 	var stall *stalled
 	if err != nil && errors.As(context.Cause(ctx), &stall) {
 		err = stall

@@ -1,0 +1,196 @@
+package fault
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/docker/docker/api/types/volume"
+
+	"ecsagent/agent/failpoint"
+	"ecsagent/tests/harness"
+	"ecsagent/tests/lab"
+	"ecsagent/tests/proxy"
+)
+
+var (
+	whole = flag.Bool("matrix", false, "run the whole matrix and not a third of it")
+	part  = flag.Int("part", 0, "which third: 0, 1 or 2")
+)
+
+// nths are further moments at which a failpoint is passed in a new situation; every
+// failpoint is tried the first time that it is passed.
+var nths = map[string][]int{
+	"store.commit": {3, 5, 8}, "store.state": {2, 4, 6}, "store.sent": {2, 4}, "store.tasks": {2}, "store.delete": {2},
+	"docker.created": {2, 3}, "docker.started": {2, 3}, "docker.inspecting": {3}, "docker.removing": {2, 3},
+	"ecs.SubmitTaskStateChange": {2, 4, 6}, "acs.send": {2, 3, 4}, "acs.payload": {2, 3},
+}
+
+// skipped are failpoints that the scenario passes only under circumstances.
+var skipped = map[string]string{}
+
+func cases() []string {
+	var all []string
+	for _, name := range failpoint.All() {
+		if skipped[name] != "" {
+			continue
+		}
+		all = append(all, name+"=kill@1")
+		place := name[:strings.LastIndex(name, ".")]
+		for _, n := range nths[place] {
+			all = append(all, fmt.Sprintf("%s=kill@%d", name, n))
+		}
+	}
+	slices.Sort(all)
+	if *whole {
+		return all
+	}
+	return slices.DeleteFunc(all, func(c string) bool {
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(c))
+		return int(h.Sum32()%3) != *part
+	})
+}
+
+// TestKilledAtEveryFailpoint: the agent is killed there, once, and started again.
+func TestKilledAtEveryFailpoint(t *testing.T) {
+	for _, c := range cases() {
+		t.Run(c, func(t *testing.T) {
+			t.Parallel()
+			ctx, s := site(t)
+			if err := s.Keep("ECS_FAILPOINTS=" + c); err != nil {
+				t.Fatal(err)
+			}
+			scenario(ctx, t, s)
+			if s.Deaths() != 1 {
+				passed, _ := s.Passed()
+				t.Errorf("the agent was killed %d times, want once; it passed %v", s.Deaths(), passed)
+			}
+		})
+	}
+}
+
+// scenario runs a service and a job from start to clean-up and checks everything.
+func scenario(ctx context.Context, t *testing.T, s *lab.Site) {
+	t.Helper()
+	if err := s.AwaitConnected(ctx); err != nil {
+		t.Fatal(err)
+	}
+	family := lab.Name("m")
+	// One that is there already, so that it is looked at.
+	if _, err := bench.Docker.VolumeCreate(ctx, volume.CreateOptions{Name: family + "-shared"}); err != nil {
+		t.Fatal(err)
+	}
+	run, once := launch(ctx, t, s, service(s, family)), launch(ctx, t, s, job(s, family))
+	app := await(ctx, t, s, run, "RUNNING").Container("app")
+	harness.AwaitTermHandler(ctx, bench.Docker, app.RuntimeID)
+	ended := await(ctx, t, s, once, "STOPPED")
+	if code := exitOf(ended.Container("once")); code != "7" {
+		t.Errorf("exit code of the job %s, want 7", code)
+	}
+	if err := s.ECS.Stop(ctx, run, "enough"); err != nil {
+		t.Fatal(err)
+	}
+	ended = await(ctx, t, s, run, "STOPPED")
+	if app, init := exitOf(ended.Container("app")), exitOf(ended.Container("init")); app != "5" || init != "0" {
+		t.Errorf("exit codes of the service: app %s, init %s, want 5 and 0; %+v", app, init, ended)
+	}
+	cleanedUp(ctx, t, s)
+	if code, err := s.End(); err != nil || code != 0 {
+		t.Errorf("exit code %d of the agent: %v", code, err)
+	}
+	happened, err := s.Record.Events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range lab.Violations(happened, lab.Reports(s.Plane)) {
+		t.Error(v)
+	}
+	nothingLeft(ctx, t, s, family)
+}
+
+// TestEveryFailpointIsPassed: the table of names is what the code has.
+func TestEveryFailpointIsPassed(t *testing.T) {
+	t.Parallel()
+	ctx, s := site(t)
+	if err := s.Keep(); err != nil {
+		t.Fatal(err)
+	}
+	scenario(ctx, t, s)
+	passed, err := s.Passed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := failpoint.All()
+	for _, name := range all {
+		if passed[name] == 0 && skipped[name] == "" {
+			t.Errorf("%s is never passed", name)
+		}
+	}
+	for name, n := range passed {
+		if !slices.Contains(all, name) {
+			t.Errorf("%s is passed %d times and not in the table", name, n)
+		}
+	}
+	t.Log(passed)
+}
+
+// TestKilledWhileDockerWorks: the agent is killed when the engine has the call and has
+// not answered. Docker goes on with it alone.
+func TestKilledWhileDockerWorks(t *testing.T) {
+	for _, call := range []string{"POST /containers/create", "POST /containers/{id}/start", "POST /containers/{id}/stop", "DELETE /containers/{id}", "POST /volumes/create"} {
+		for _, late := range []bool{false, true} {
+			name := call
+			if late {
+				name += ", done after the restart"
+			}
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				ctx, s := site(t)
+				reached, hold := make(chan struct{}), make(chan struct{})
+				var once sync.Once
+				s.Engine.SetIntercept(func(c proxy.Call, _ http.ResponseWriter, r *http.Request) bool {
+					if c.String() != call {
+						return false
+					}
+					once.Do(func() {
+						// The engine gets the call whatever becomes of the caller.
+						*r = *r.WithContext(context.WithoutCancel(r.Context()))
+						close(reached)
+						<-hold
+					})
+					return false
+				})
+				if err := s.Keep(); err != nil {
+					t.Fatal(err)
+				}
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					select {
+					case <-reached:
+					case <-ctx.Done():
+						return
+					}
+					s.Kill()
+					if late { // the new agent looks at Docker before the call is through
+						_ = s.AwaitRestart(ctx)
+						_ = s.AwaitConnected(ctx)
+					}
+					close(hold)
+				}()
+				scenario(ctx, t, s)
+				<-done
+				if s.Deaths() != 1 {
+					t.Errorf("the agent was killed %d times, want once", s.Deaths())
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+	docker "github.com/docker/docker/client"
+
+	"ecsagent/tests/harness"
+	"ecsagent/tests/proxy"
+)
+
+// Event is something that happened to a container of a site's task.
+type Event struct {
+	At        time.Time
+	Action    string // create, start, die, destroy, ...
+	ID        string
+	Task      string // ARN
+	Container string // name in the task
+	Exit      string // of die
+}
+
+// Record is what Docker did for a cluster, as Docker itself tells it.
+type Record struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu     sync.Mutex
+	events []Event
+	err    error
+}
+
+func watch(ctx context.Context, cli *docker.Client, cluster string) (*Record, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &Record{cancel: cancel, done: make(chan struct{})}
+	messages, errs := cli.Events(ctx, events.ListOptions{
+		Since:   fmt.Sprint(time.Now().Unix()),
+		Filters: filters.NewArgs(filters.Arg("type", "container"), filters.Arg("label", "com.amazonaws.ecs.cluster="+cluster)),
+	})
+	go func() {
+		defer close(r.done)
+		for {
+			select {
+			case m := <-messages:
+				r.add(m)
+			case err := <-errs:
+				if ctx.Err() == nil {
+					r.mu.Lock()
+					r.err = err
+					r.mu.Unlock()
+				}
+				return
+			}
+		}
+	}()
+	return r, nil
+}
+
+func (r *Record) add(m events.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, Event{
+		At: time.Unix(0, m.TimeNano), Action: string(m.Action), ID: m.Actor.ID, Exit: m.Actor.Attributes["exitCode"],
+		Task: m.Actor.Attributes[harness.LabelTaskARN], Container: m.Actor.Attributes[harness.LabelContainer],
+	})
+}
+
+func (r *Record) close() {
+	r.cancel()
+	<-r.done
+}
+
+// Events returns what happened so far.
+func (r *Record) Events() ([]Event, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.events), r.err
+}
+
+// Report is a SubmitTaskStateChange that ECS has accepted.
+type Report struct {
+	At         time.Time
+	Task       string `json:"task"`
+	Status     string `json:"status"`
+	Containers []struct {
+		Name     string `json:"containerName"`
+		Status   string `json:"status"`
+		ExitCode *int   `json:"exitCode"`
+	} `json:"containers"`
+}
+
+// Reports returns what ECS accepted, in order.
+func Reports(p *proxy.ECS) []Report {
+	var all []Report
+	for _, s := range p.Submissions("SubmitTaskStateChange") {
+		var r Report
+		if s.Status == 200 && json.Unmarshal(s.Body, &r) == nil {
+			r.At = s.At
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// rank orders the statuses that agents report (docs/spec/01 section 1.10.1).
+func rank(status string) int {
+	return slices.Index([]string{"", "PENDING", "RUNNING", "STOPPED"}, status)
+}
+
+// Violations checks what must hold of the record of any run: each container of a task
+// was created once and started once, nothing ran after its task was reported stopped,
+// and no status that ECS accepted of a task or a container went back. restarts names
+// containers (as in the task definition) that may start more than once.
+func Violations(happened []Event, reports []Report, restarts ...string) []string {
+	var bad []string
+	creates, starts := map[string][]string{}, map[string]int{}
+	for _, e := range happened {
+		key := e.Task + " " + e.Container
+		switch e.Action {
+		case "create":
+			if !slices.Contains(creates[key], e.ID) {
+				creates[key] = append(creates[key], e.ID)
+			}
+		case "start":
+			starts[key]++
+		}
+		if e.Task == "" || e.Container == "" {
+			bad = append(bad, fmt.Sprintf("container %s belongs to no task", e.ID))
+		}
+	}
+	for key, ids := range creates {
+		if len(ids) > 1 {
+			bad = append(bad, fmt.Sprintf("%s: created %d times: %v", key, len(ids), ids))
+		}
+	}
+	for key, n := range starts {
+		_, name, _ := strings.Cut(key, " ")
+		if n > 1 && !slices.Contains(restarts, name) {
+			bad = append(bad, fmt.Sprintf("%s: started %d times", key, n))
+		}
+	}
+	last := map[string]string{}
+	stopped := map[string]time.Time{}
+	for _, r := range reports {
+		if r.Status != "" {
+			if rank(r.Status) < rank(last[r.Task]) {
+				bad = append(bad, fmt.Sprintf("%s: %s was reported after %s", r.Task, r.Status, last[r.Task]))
+			}
+			last[r.Task] = r.Status
+			if r.Status == "STOPPED" && stopped[r.Task].IsZero() {
+				stopped[r.Task] = r.At
+			}
+		}
+		for _, c := range r.Containers {
+			key := r.Task + " " + c.Name
+			if rank(c.Status) < rank(last[key]) {
+				bad = append(bad, fmt.Sprintf("%s: %s was reported after %s", key, c.Status, last[key]))
+			}
+			last[key] = c.Status
+		}
+	}
+	for _, e := range happened {
+		if at, ok := stopped[e.Task]; ok && e.Action == "start" && e.At.After(at) {
+			bad = append(bad, fmt.Sprintf("%s %s: started after the task was reported stopped", e.Task, e.Container))
+		}
+	}
+	slices.Sort(bad)
+	return bad
+}

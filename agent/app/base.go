@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"go.uber.org/zap"
 
 	"ecsagent/agent/awsenv"
 	"ecsagent/agent/config"
+	"ecsagent/agent/doctor"
 	"ecsagent/agent/ecsapi"
 	"ecsagent/agent/logging"
 	"ecsagent/agent/platform"
@@ -33,13 +35,14 @@ type base struct {
 	tls         awsenv.TLSOptions
 	userAgent   string
 	ipv6Only    bool
+	clock       *doctor.Clock // hears of ECS's answers
 }
 
 func newBase(ctx context.Context, o Options) (*base, error) {
 	if err := config.Export(o.Sources, os.Setenv); err != nil {
 		return nil, err
 	}
-	b := &base{options: o}
+	b := &base{options: o, clock: doctor.NewClock(time.Now)}
 	o.Sources = WithMetadata(o.Sources)
 	var hostErr error
 	b.host, hostErr = GatherHost(ctx)
@@ -95,9 +98,11 @@ func (b *base) ecs() (*ecsapi.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	observed := *b.http
+	observed.Transport = b.clock.Transport(b.http.Transport)
 	return ecsapi.New(ecsapi.Options{
 		Endpoint: endpoint, Region: b.cfg.Region, Credentials: b.credentials,
-		HTTPClient: b.http, UserAgent: b.userAgent, Log: b.log,
+		HTTPClient: &observed, UserAgent: b.userAgent, Log: b.log,
 	}), nil
 }
 

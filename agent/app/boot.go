@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/agent/capability"
+	"ecsagent/agent/doctor"
 	"ecsagent/agent/ecsapi"
 	"ecsagent/agent/engine"
 	"ecsagent/agent/gpu"
@@ -37,6 +38,8 @@ type agent struct {
 	cgroups   *cgroup.Manager  // nil: tasks as a whole are not limited
 	pause     *pause.Loader    // nil: there is no pause image
 	gpus      gpu.Info
+	saving    doctor.Store // how saving fares
+	health    *health
 
 	confirming sync.WaitGroup // confirmations of attachments
 }
@@ -59,8 +62,9 @@ func (a *agent) prepare(ctx context.Context) (err error) {
 	if a.store, a.loaded, err = openCheckpoint(a.cfg, a.log); err != nil {
 		return err
 	}
-	// Containers of the last run ask for credentials whatever else is not ready yet.
+	a.store = observedStore{a.store, &a.saving}
 	a.usage = a.collector()
+	// Containers of the last run ask for credentials whatever else is not ready yet.
 	if a.endpoint, err = a.openTaskEndpoint(ctx); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"ecsagent/agent/acs"
 	"ecsagent/agent/awsenv"
 	"ecsagent/agent/credentials"
+	"ecsagent/agent/doctor"
 	"ecsagent/agent/endpoint/introspection"
 	"ecsagent/agent/engine"
 	"ecsagent/agent/network"
@@ -116,11 +117,15 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 		Client: awsenv.HTTPClient(awsenv.HTTPOptions{Proxy: a.proxy.ForRequest, Timeout: updateTimeout}),
 		Exit:   func() { cancel(errUpdate) },
 	})
+	keepRules, checkRules := a.hostRules(ctx)
+	systemd := newManager(a.engine.Alive, a.log)
+	var session *acs.Session
+	a.health = a.newHealth(func() bool { return session.Connected() }, checkRules, func(r *doctor.Report) { systemd.status(a.me.Cluster, r) })
 	telemetry, err := a.telemetry(a.usage)
 	if err != nil {
 		return nil, nil, err
 	}
-	session, err := a.session(roles, attachments, updater, telemetry)
+	session, err = a.session(roles, attachments, updater, telemetry)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -138,6 +143,13 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	}
 	if images.cleaner != nil {
 		parts = append(parts, part{"image clean-up", images.cleaner.Run})
+	}
+	parts = append(parts, part{"doctor", a.health.doctor.Run})
+	if keepRules != nil {
+		parts = append(parts, part{"packet rules", keepRules})
+	}
+	if systemd != nil {
+		parts = append(parts, part{"systemd", systemd.run})
 	}
 	return parts, release, nil
 }
@@ -186,15 +198,20 @@ func (a *agent) session(roles *credentials.Store, attachments *network.Attachmen
 			}
 			return out.Endpoint, nil
 		},
-		Dialed: a.dialed, Signing: a.credentials, TLS: tls, Proxy: a.proxy.ForRequest,
+		Dialed: func(endpoint string, err error) {
+			a.health.plane.Dialed(err)
+			a.dialed(endpoint, err)
+		},
+		Signing: a.credentials, TLS: tls, Proxy: a.proxy.ForRequest,
 		Inactive: func(inactive bool) {
+			a.health.plane.Inactive(inactive)
 			telemetry.SetInactive(inactive)
 			if inactive {
 				a.log.Error("this container instance was deregistered: its tasks run on, no new ones come; to register anew, stop the agent and remove its saved state",
 					zap.String("instance", a.me.InstanceARN))
 			}
 		},
-		Engine: a.engine, Roles: roles, Attachments: attachments, Updater: updater, Log: a.log,
+		Health: a.health.doctor, Engine: a.engine, Roles: roles, Attachments: attachments, Updater: updater, Log: a.log,
 	}), nil
 }
 
@@ -205,7 +222,7 @@ func (a *agent) introspection(ctx context.Context) error {
 	o := introspection.Options{
 		Cluster: a.cluster, InstanceARN: func() string { return a.me.InstanceARN },
 		Version: version.Line(), License: a.options.License, Tasks: a.engine,
-		Profiling: a.cfg.RuntimeStats, Log: a.log,
+		Health: a.health.doctor.Report, Profiling: a.cfg.RuntimeStats, Log: a.log,
 	}
 	for {
 		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.introspectionAddress())

@@ -85,6 +85,7 @@ func (a *agent) telemetry(usage *stats.Collector) (*tcs.Session, error) {
 			return out.TelemetryEndpoint, nil
 		},
 		Dialed: a.dialed, Signing: a.credentials, TLS: tls, Proxy: a.proxy.ForRequest, Tasks: a.engine, Log: a.log,
+		Checks: a.health,
 	}
 	if usage != nil {
 		o.Metrics = usage

@@ -120,6 +120,9 @@ type Config struct {
 	PauseImageName              string
 	PauseImageTag               string
 	PauseImageTarball           string
+	HostRules                   string // RulesBy...
+	HostRulesBackend            string
+	BridgeBlockIMDS             bool
 
 	// Resource limits (1.10.7).
 

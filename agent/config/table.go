@@ -32,7 +32,7 @@ func Settings() []Setting {
 		{sectionState, stateSettings()},
 		{sectionTimeouts, timeoutSettings()},
 		{sectionRoles, append(roleSettings(), endpointSettings()...)},
-		{sectionNetwork, networkSettings()},
+		{sectionNetwork, append(networkSettings(), ruleSettings()...)},
 		{sectionLimits, limitSettings()},
 		{sectionMetrics, metricsSettings()},
 		{sectionLogging, logSettings()},

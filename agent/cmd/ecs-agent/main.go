@@ -87,6 +87,8 @@ func subcommand(args []string, stdout, stderr io.Writer) int {
 		Run: func(*cobra.Command, []string) { fmt.Fprintln(stdout, version.Line()) },
 	})
 	root.AddCommand(newExplain())
+	root.AddCommand(newRules(config.System))
+	root.AddCommand(newDoctor(config.System, time.Now))
 	root.AddCommand(newTasks(config.System, time.Now))
 	err := root.Execute()
 	if told := (*configcmd.ExitError)(nil); errors.As(err, &told) {

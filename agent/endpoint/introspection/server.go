@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ecsagent/agent/doctor"
 	"ecsagent/agent/task"
 )
 
@@ -44,6 +45,8 @@ type Options struct {
 	Version string
 	License string
 	Tasks   Tasks
+	// Health is the doctor's latest report; nil: /v1/health is not served.
+	Health func() *doctor.Report
 	// Profiling adds Go's profiles below /debug/pprof/ (ECS_ENABLE_RUNTIME_STATS).
 	Profiling bool
 	Log       *zap.Logger
@@ -70,6 +73,9 @@ func Handler(o Options) http.Handler {
 	}
 	listing := []byte(`{"AvailableCommands":["` + strings.Join(commands, `","`) + `"]}`)
 	mux.HandleFunc(waitsPath, o.waits)
+	if o.Health != nil {
+		mux.HandleFunc(healthPath, o.health)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if name := timelineOf(r.URL.Path); name != "" {
 			o.timeline(w, name)

@@ -1,0 +1,51 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"ecsagent/agent/config"
+	"ecsagent/agent/doctor"
+	"ecsagent/agent/hostpath"
+	"ecsagent/platform_linux/hostrules"
+)
+
+// hostRules keeps or watches the packet rules of 169.254.170.2, as the settings say.
+// run is nil when nobody keeps them here, the check's Run when they are nobody's
+// business.
+func (a *agent) hostRules(ctx context.Context) (run func(context.Context) error, check doctor.Check) {
+	setup := hostrules.Setup{Means: hostrules.System(), Backend: hostrules.Backend(a.cfg.HostRulesBackend)}
+	planner := hostpath.NewPlanner(a.cfg)
+	switch a.cfg.HostRules {
+	case config.RulesByNone:
+		return nil, doctor.Check{}
+	case config.RulesByAgent:
+		keeper, err := setup.Keeper(ctx, hostrules.KeeperOptions{Plan: planner.Plan, Log: a.log})
+		if err == nil {
+			return keeper.Run, doctor.Rules(func(context.Context) ([]string, error) {
+				s := keeper.Status()
+				return texts(s.Problems), s.Err
+			})
+		}
+		a.log.Error("packet rules cannot be kept", zap.Error(err))
+		return nil, doctor.Rules(func(context.Context) ([]string, error) { return nil, err })
+	default:
+		return nil, doctor.Rules(sparing(func(ctx context.Context) ([]string, error) {
+			plan, err := planner.Plan(ctx)
+			if err != nil {
+				return nil, err
+			}
+			_, problems, err := setup.Check(ctx, &plan)
+			return texts(problems), err
+		}, time.Now))
+	}
+}
+
+func texts(problems []hostrules.Problem) (all []string) {
+	for _, p := range problems {
+		all = append(all, p.Text)
+	}
+	return all
+}

@@ -1,0 +1,12 @@
+package app
+
+import (
+	"context"
+
+	"ecsagent/agent/doctor"
+)
+
+// hostRules does nothing: Windows has no packet rules of this kind.
+func (a *agent) hostRules(context.Context) (run func(context.Context) error, check doctor.Check) {
+	return nil, doctor.Check{}
+}

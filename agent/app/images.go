@@ -10,6 +10,7 @@ import (
 
 	"ecsagent/agent/credentials"
 	"ecsagent/agent/image"
+	"ecsagent/agent/image/asm"
 	"ecsagent/agent/image/ecr"
 	"ecsagent/agent/pause"
 	"ecsagent/agent/runtime"
@@ -44,7 +45,7 @@ func (a *agent) images(roles *credentials.Store) (*images, error) {
 		},
 		Limits: image.Limits{Manifest: a.cfg.ManifestPullTimeout, Pull: a.cfg.ImagePullTimeout},
 		Logins: image.Logins{
-			Engine: registries, ECR: a.ecrTokens(roles),
+			Engine: registries, ECR: a.ecrTokens(roles), Secrets: a.registrySecrets(roles),
 			Role: func(id string) (string, bool) {
 				set, ok := roles.Get(id)
 				return set.RoleARN, ok
@@ -118,13 +119,26 @@ func (a *agent) ecrTokens(roles *credentials.Store) *ecr.Client {
 			if id == "" {
 				return a.credentials
 			}
-			set, ok := roles.Get(id)
-			if !ok {
-				return nil
-			}
-			return static(set)
+			return executionRole(roles, id)
 		},
 	})
+}
+
+// registrySecrets asks Secrets Manager with the credentials of execution roles.
+func (a *agent) registrySecrets(roles *credentials.Store) *asm.Client {
+	return asm.New(asm.Options{
+		HTTP: a.http, IPv6Only: a.ipv6Only, UserAgent: a.userAgent, Log: a.log,
+		Credentials: func(id string) aws.CredentialsProvider { return executionRole(roles, id) },
+	})
+}
+
+// executionRole gives the credentials of a role; nil for an id that is not known.
+func executionRole(roles *credentials.Store, id string) aws.CredentialsProvider {
+	set, ok := roles.Get(id)
+	if !ok {
+		return nil
+	}
+	return static(set)
 }
 
 // watchImages keeps what is remembered of local images true.

@@ -193,7 +193,6 @@ func TestUnsupported(t *testing.T) {
 		func(s *task.Spec) { s.Containers[0].EnvFiles = []task.EnvFile{{}} },
 		func(s *task.Spec) { s.Containers[0].DockerHostConfig = `{"LogConfig":{"Type":"awsfirelens"}}` },
 		func(s *task.Spec) { s.Containers[0].CredentialSpecs = []string{"x"} },
-		func(s *task.Spec) { s.Containers[0].RegistryAuth = &task.RegistryAuth{ASM: &task.ASMAuth{}} },
 	}
 	if len(edits) != len(needs) {
 		t.Fatalf("%d rows, %d cases", len(needs), len(edits))

@@ -182,6 +182,9 @@ func (w *stepWork) manifest(ctx context.Context, r *answer) {
 		return
 	}
 	digest, err := w.e.opt.Images.Digest(ctx, w.imageRequest())
+	if r.stops(err) {
+		return
+	}
 	r.done.Digest = digest
 	r.done.Err = reason(err, "CannotPullImageManifestError")
 }
@@ -191,7 +194,21 @@ func (w *stepWork) pull(ctx context.Context, r *answer) {
 		return
 	}
 	err := w.ensureImage(ctx, r)
+	if r.stops(err) {
+		return
+	}
 	r.done.Err = reason(err, "CannotPullContainerError")
+}
+
+// stops reports whether an error stops the task for a reason that is no container's
+// (docs/spec/02 section 2.4).
+func (r *answer) stops(err error) bool {
+	var secret *image.SecretError
+	if !errors.As(err, &secret) {
+		return false
+	}
+	r.then = task.Fail{Reason: task.ResourceReason(secret.Reason)}
+	return true
 }
 
 // ensureImage gets the image and remembers what it says of itself.

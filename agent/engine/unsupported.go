@@ -29,9 +29,6 @@ var needs = []struct {
 		return c.FireLens != nil || logDriver(c) == "awsfirelens"
 	})},
 	{"credential specs are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.CredentialSpecs) > 0 })},
-	{"private registry credentials from Secrets Manager are not supported by this agent", anyContainer(func(c *task.Container) bool {
-		return c.RegistryAuth != nil && c.RegistryAuth.ASM != nil
-	})},
 }
 
 // unsupported names what the task needs and cannot have; empty when it can run.

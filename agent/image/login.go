@@ -35,7 +35,8 @@ type ECRToken struct {
 }
 
 // RegistrySecrets fetches the login of a private registry from a secret
-// (docs/spec/02 section 7.2).
+// (docs/spec/02 section 7.2). The text of an error is the reason for which the task
+// stops; it must hold nothing of the secret. The puller shares the answers.
 type RegistrySecrets interface {
 	Login(ctx context.Context, ref task.ASMAuth, credentialsID string) (runtime.RegistryAuth, error)
 }
@@ -85,12 +86,16 @@ func fixed(key string, auth *runtime.RegistryAuth) login {
 
 // logins finds the login for a request (docs/spec/02 section 5.4).
 type logins struct {
-	opts   Logins
-	tokens *tokens
+	opts      Logins
+	tokens    *tokens
+	passwords *passwords
 }
 
 func newLogins(base context.Context, done *sync.WaitGroup, opts Logins, now func() time.Time) *logins {
-	return &logins{opts: opts, tokens: newTokens(base, done, opts.ECR, now)}
+	return &logins{
+		opts: opts, tokens: newTokens(base, done, opts.ECR, now),
+		passwords: newPasswords(base, done, opts.Secrets, now),
+	}
 }
 
 func (l *logins) find(n name, req Request) (login, error) {
@@ -133,19 +138,20 @@ func (l *logins) ecr(a task.ECRAuth, credentialsID string) (login, error) {
 }
 
 func (l *logins) asm(a task.ASMAuth, credentialsID string) (login, error) {
-	role, ok := l.role(credentialsID)
-	if !ok || l.opts.Secrets == nil {
+	if credentialsID == "" || l.opts.Secrets == nil {
 		return login{}, failure(nameAuth, "engine docker private registry credentials: not found", runtime.ErrDenied, nil)
 	}
+	role, ok := l.role(credentialsID)
+	if !ok {
+		return login{}, &SecretError{Reason: "asm resource: unable to find execution role credentials"}
+	}
+	key := role + " " + a.Region + " " + a.CredentialsParameter
 	return login{
-		key: "asm " + role + " " + a.Region + " " + a.CredentialsParameter,
+		key: "asm " + key,
 		auth: func(ctx context.Context) (*runtime.RegistryAuth, bool, error) {
-			auth, err := l.opts.Secrets.Login(ctx, a, credentialsID)
-			if err != nil {
-				return nil, false, failure(nameAuth, err.Error(), runtime.ErrDenied, err)
-			}
-			return &auth, true, nil
+			return l.passwords.get(ctx, key, a, credentialsID)
 		},
+		renew: func() { l.passwords.drop(key) },
 	}, nil
 }
 

@@ -204,14 +204,90 @@ func TestRefusedTokenIsRenewed(t *testing.T) {
 	}
 }
 
-type fakeSecrets struct{ err error }
+// fakeSecrets hands out a password per call.
+type fakeSecrets struct {
+	err   error
+	delay time.Duration
 
-func (f fakeSecrets) Login(_ context.Context, ref task.ASMAuth, id string) (runtime.RegistryAuth, error) {
-	return runtime.RegistryAuth{Username: ref.CredentialsParameter + "/" + id, Password: "p"}, f.err
+	mu    sync.Mutex
+	calls int
+}
+
+func (f *fakeSecrets) Login(_ context.Context, ref task.ASMAuth, id string) (runtime.RegistryAuth, error) {
+	f.mu.Lock()
+	f.calls++
+	n := f.calls
+	f.mu.Unlock()
+	time.Sleep(f.delay)
+	return runtime.RegistryAuth{Username: fmt.Sprintf("%s/%s/%d", ref.CredentialsParameter, id, n), Password: "p"}, f.err
+}
+
+func asmAuth(parameter string) *task.RegistryAuth {
+	return &task.RegistryAuth{Type: "asm", ASM: &task.ASMAuth{CredentialsParameter: parameter, Region: "r"}}
+}
+
+// A secret is read once for the digest and the pull of a burst of tasks of one role,
+// again when it is no longer fresh, and at once when the registry refuses it.
+func TestRegistrySecretsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, source := newFake(), &fakeSecrets{delay: time.Second}
+		f.remote["a"] = digestA
+		roles := map[string]string{"c1": "role/x", "c2": "role/x", "c3": "role/y"}
+		p := New(Options{Engine: f, Limits: quick, Behavior: task.PullAlways, Logins: Logins{Secrets: source, Role: func(id string) (string, bool) {
+			arn, ok := roles[id]
+			return arn, ok
+		}}})
+		defer p.Close()
+		ensure := func(ref, id string) error {
+			_, err := p.Ensure(context.Background(), Request{Ref: ref, Auth: asmAuth("s"), ExecutionCredentialsID: id})
+			return err
+		}
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				id := []string{"c1", "c2"}[i%2]
+				if _, err := p.Digest(context.Background(), Request{Ref: "a", Auth: asmAuth("s"), ExecutionCredentialsID: id}); err != nil {
+					t.Error(err)
+				}
+				if err := ensure("a", id); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if source.calls != 1 {
+			t.Errorf("%d calls for one role", source.calls)
+		}
+		if err := ensure("a", "c3"); err != nil || source.calls != 2 {
+			t.Errorf("another role: %v, %d calls", err, source.calls)
+		}
+		time.Sleep(freshness)
+		if err := ensure("a", "c1"); err != nil || source.calls != 3 || len(p.logins.passwords.byKey) != 1 {
+			t.Errorf("no longer fresh: %v, %d calls, %d kept", err, source.calls, len(p.logins.passwords.byKey))
+		}
+		f.hooks["pull"] = func(context.Context, int) error {
+			if f.logins[len(f.logins)-1] == "s/c1/3" {
+				return fail(namePull, "unauthorized", runtime.ErrDenied)
+			}
+			return nil
+		}
+		if err := ensure("b", "c1"); err != nil || source.calls != 4 {
+			t.Errorf("refused: %v, %d calls", err, source.calls)
+		}
+		source.err = errors.New("asm fetching secret from the service for s: no")
+		f.have("z", "sha256:z")
+		p.behavior = task.PullDefault
+		time.Sleep(freshness)
+		err := ensure("z", "c1")
+		var secret *SecretError
+		if !errors.As(err, &secret) || secret.Reason != source.err.Error() || source.calls != 5 {
+			t.Errorf("an image that is here does not make up for a secret: %v, %d calls", err, source.calls)
+		}
+	})
 }
 
 func TestLoginFailures(t *testing.T) {
-	asm := &task.RegistryAuth{Type: "asm", ASM: &task.ASMAuth{CredentialsParameter: "arn", Region: "r"}}
+	asm := asmAuth("arn")
 	tests := []struct {
 		name   string
 		logins Logins
@@ -225,8 +301,10 @@ func TestLoginFailures(t *testing.T) {
 		{"ecr without permission", Logins{ECR: &fakeECR{err: errors.New("request canceled while waiting for connection")}}, Request{Auth: ecrAuth(false)},
 			"CannotPullECRContainerError: The task can’t pull the image. Check your network configuration. request canceled while waiting for connection"},
 		{"no secrets", Logins{}, Request{Auth: asm, ExecutionCredentialsID: "x"}, "CannotPullContainerAuthError: engine docker private registry credentials: not found"},
-		{"no role for the secret", Logins{Secrets: fakeSecrets{}}, Request{Auth: asm}, "CannotPullContainerAuthError: engine docker private registry credentials: not found"},
-		{"secret broken", Logins{Secrets: fakeSecrets{errors.New("gone")}}, Request{Auth: asm, ExecutionCredentialsID: "x"}, "CannotPullContainerAuthError: gone"},
+		{"no role for the secret", Logins{Secrets: &fakeSecrets{}}, Request{Auth: asm}, "CannotPullContainerAuthError: engine docker private registry credentials: not found"},
+		{"unknown role for the secret", Logins{Secrets: &fakeSecrets{}, Role: func(string) (string, bool) { return "", false }}, Request{Auth: asm, ExecutionCredentialsID: "x"},
+			"(no task error) asm resource: unable to find execution role credentials"},
+		{"secret broken", Logins{Secrets: &fakeSecrets{err: errors.New("gone")}}, Request{Auth: asm, ExecutionCredentialsID: "x"}, "(no task error) gone"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -249,7 +327,7 @@ func TestLoginsReachTheRegistry(t *testing.T) {
 	f := newFake()
 	registries, _ := ParseEngineAuth("docker", `{"r.example":{"username":"engine","password":"p"}}`)
 	p := newPuller(t, f, func(o *Options) {
-		o.Behavior, o.Logins = task.PullAlways, Logins{Engine: registries, Secrets: fakeSecrets{}}
+		o.Behavior, o.Logins = task.PullAlways, Logins{Engine: registries, Secrets: &fakeSecrets{}}
 	})
 	asm := &task.RegistryAuth{Type: "asm", ASM: &task.ASMAuth{CredentialsParameter: "arn"}}
 	for _, req := range []Request{{Ref: "r.example/a"}, {Ref: "other.example/a"}, {Ref: "r.example/a", Auth: asm, ExecutionCredentialsID: "c"}} {
@@ -257,7 +335,7 @@ func TestLoginsReachTheRegistry(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !slices.Equal(f.logins, []string{"engine", "arn/c"}) {
+	if !slices.Equal(f.logins, []string{"engine", "arn/c/1"}) {
 		t.Errorf("logins %q", f.logins)
 	}
 }

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -174,7 +175,8 @@ func (p *Puller) Ensure(ctx context.Context, req Request) (Result, error) {
 	started := p.now()
 	img, err := p.fetch(ctx, n, req)
 	stopped := p.now()
-	if err != nil && ctx.Err() == nil && !p.strict() {
+	var secret *SecretError // stops the task, whatever images there are
+	if err != nil && ctx.Err() == nil && !p.strict() && !errors.As(err, &secret) {
 		if cached, cachedErr := p.inspect(ctx, n); cachedErr == nil {
 			p.log.Warn("image not pulled, the local one is used", zap.String("image", req.Ref), zap.Error(explain(err, namePull, req.Ref)))
 			r := result(n, req, cached)

@@ -51,6 +51,10 @@ func explain(err error, name, image string) error {
 	if err == nil {
 		return nil
 	}
+	var secret *SecretError
+	if errors.As(err, &secret) {
+		return secret
+	}
 	var reason *task.Error
 	if !errors.As(err, &reason) {
 		reason = &task.Error{Name: name, Message: err.Error()}

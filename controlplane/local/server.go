@@ -32,7 +32,9 @@ type Options struct {
 	Region  string
 	Account string
 	// IMDS serves instance metadata as well, for agents that are not in external mode.
-	IMDS    bool
+	IMDS bool
+	// Secrets is a folder from which Secrets Manager is served too; empty: not.
+	Secrets string
 	Version string // for the status endpoint
 	Log     *zap.Logger
 	// Keys, Cadence and FramedRefusals go to the hub (package agentlink).
@@ -48,6 +50,7 @@ type Options struct {
 type Server struct {
 	service *service.Service
 	hub     *agentlink.Hub
+	secrets *secrets // nil: not served
 	http    *http.Server
 	url     string
 	log     *zap.Logger
@@ -110,6 +113,11 @@ func (s *Server) compose() error {
 	if err != nil {
 		return fmt.Errorf("start service: %w", err)
 	}
+	if o.Secrets != "" {
+		if s.secrets, err = openSecrets(o.Secrets, svc.Region(), o.Account, o.Log); err != nil {
+			return errors.Join(err, svc.Close())
+		}
+	}
 	// In memory, the time makes the numbers rise over restarts, for agents that
 	// remember the last one.
 	var seqs agentlink.Sequences = agentlink.NewMemorySequences(time.Now().UnixMilli())
@@ -157,6 +165,9 @@ func (s *Server) shut() error {
 	}
 	<-s.served
 	err = errors.Join(err, s.serveErr, s.service.Close())
+	if s.secrets != nil {
+		err = errors.Join(err, s.secrets.close())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.lingering {

@@ -33,6 +33,8 @@ type Options struct {
 	Agent []string
 	// Keep makes ecs-local keep its state in a folder.
 	Keep bool
+	// Secrets is a folder from which ecs-local serves Secrets Manager; empty: not.
+	Secrets string
 }
 
 // Stack is a control plane and an agent.
@@ -107,6 +109,9 @@ func (s *Stack) StartLocal(ctx context.Context) error {
 	if s.Keep {
 		args = append(args, "--data-dir", filepath.Join(s.Dir, "local"))
 	}
+	if s.Secrets != "" {
+		args = append(args, "--secrets", s.Secrets)
+	}
 	p, err := StartProcess("ecs-local", filepath.Join(s.Dir, "log", "ecs-local.log"), filepath.Join(s.Programs, "ecs-local"), args,
 		[]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.Dir})
 	if err != nil {
@@ -169,6 +174,9 @@ func (s *Stack) AgentEnvironment() []string {
 	}
 	if s.Cluster != "" {
 		env = append(env, "ECS_CLUSTER="+s.Cluster)
+	}
+	if s.Secrets != "" {
+		env = append(env, "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://"+s.LocalAddress)
 	}
 	return append(env, s.Options.Agent...)
 }

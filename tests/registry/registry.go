@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -42,6 +43,8 @@ type Server struct {
 	handler http.Handler
 
 	mu       sync.Mutex
+	user     string // with password, what every request must carry; empty: nothing
+	password string
 	faults   map[string]*Fault // by repository
 	requests []Request
 	server   *http.Server
@@ -102,7 +105,7 @@ func (s *Server) Push(ctx context.Context, repositoryTag string, img v1.Image) (
 	if err != nil {
 		return "", "", fmt.Errorf("parse %q: %w", ref, err)
 	}
-	if err := remote.Write(parsed, img, remote.WithContext(ctx)); err != nil {
+	if err := remote.Write(parsed, img, remote.WithContext(ctx), remote.WithAuth(s.login())); err != nil {
 		return "", "", fmt.Errorf("push %s: %w", ref, err)
 	}
 	hash, err := img.Digest()
@@ -110,6 +113,23 @@ func (s *Server) Push(ctx context.Context, repositoryTag string, img v1.Image) (
 		return "", "", fmt.Errorf("digest of %s: %w", ref, err)
 	}
 	return ref, hash.String(), nil
+}
+
+// Protect makes the registry want a login from now on.
+func (s *Server) Protect(user, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.user, s.password = user, password
+}
+
+// login is what a client of the registry presents.
+func (s *Server) login() authn.Authenticator {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.user == "" {
+		return authn.Anonymous
+	}
+	return &authn.Basic{Username: s.user, Password: s.password}
 }
 
 // Set makes the requests for a repository suffer from a fault, until the next Set.
@@ -136,8 +156,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests = append(s.requests, Request{Method: r.Method, Path: r.URL.Path, At: time.Now()})
 	fault, release := s.fault(r), s.release
+	user, password, _ := r.BasicAuth()
+	stranger := s.user != "" && (user != s.user || password != s.password)
 	s.mu.Unlock()
 	switch {
+	case stranger:
+		refuse(w, http.StatusUnauthorized)
 	case fault.Stall:
 		select {
 		case <-r.Context().Done():

@@ -30,6 +30,7 @@ type upFlags struct {
 	region     string
 	account    string
 	imds       bool
+	secrets    string
 	detach     bool
 	foreground bool
 	report     bool
@@ -59,6 +60,7 @@ agents. State is in memory unless --data-dir is given.`,
 	flags.StringVar(&f.region, "region", "", "`REGION` in ARNs (default $AWS_REGION, $AWS_DEFAULT_REGION or "+service.DefaultRegion+")")
 	flags.StringVar(&f.account, "account", "", "`ACCOUNT` in ARNs (12 digits)")
 	flags.BoolVar(&f.imds, "imds", false, "serve EC2 instance metadata too, for agents in EC2 mode")
+	flags.StringVar(&f.secrets, "secrets", "", "`FOLDER` from which Secrets Manager is served too: a file per secret, with its value")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until the command down")
 	flags.BoolVar(&f.foreground, "foreground", false, "serve in this process (the default)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -74,7 +76,7 @@ func (a *app) serve(ctx context.Context, f upFlags) error {
 		return err
 	}
 	srv, err := local.Start(ctx, local.Options{
-		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, Version: a.Version, Log: log,
+		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, Secrets: f.secrets, Version: a.Version, Log: log,
 	})
 	if err != nil {
 		return err
@@ -118,6 +120,9 @@ Start an agent on this machine, as root:
 `, url, f.region)
 	if f.imds {
 		a.printf("or in EC2 mode, with AWS_EC2_METADATA_SERVICE_ENDPOINT=%s instead of ECS_EXTERNAL\n", url)
+	}
+	if f.secrets != "" {
+		a.printf("and with secrets from %s: AWS_ENDPOINT_URL_SECRETS_MANAGER=%s\n", f.secrets, url)
 	}
 	a.printf("\nRun tasks:\n")
 	if url != "http://"+local.DefaultListen {
@@ -194,6 +199,9 @@ func childArgs(f upFlags) []string {
 	}
 	if f.imds {
 		args = append(args, "--imds")
+	}
+	if f.secrets != "" {
+		args = append(args, "--secrets", f.secrets)
 	}
 	return args
 }

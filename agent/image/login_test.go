@@ -152,6 +152,36 @@ func TestECRTokensAreShared(t *testing.T) {
 	})
 }
 
+// When ECR does not answer, the token that is still good serves on.
+func TestOldTokenServesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, e := newFake(), &fakeECR{ttl: 12 * time.Hour}
+		f.remote["a"] = digestA
+		p := New(Options{Engine: f, Limits: quick, Behavior: task.PullAlways, Logins: Logins{ECR: e}})
+		defer p.Close()
+		digest := func() error {
+			_, err := p.Digest(context.Background(), Request{Ref: "a", Auth: ecrAuth(false)})
+			return err
+		}
+		if err := digest(); err != nil {
+			t.Fatal(err)
+		}
+		e.err = errors.New("ServiceUnavailable")
+		time.Sleep(12*time.Hour - 2*time.Minute)
+		if err := digest(); err != nil || e.count() != 2 {
+			t.Errorf("two minutes before it expires: %v, %d calls", err, e.count())
+		}
+		time.Sleep(time.Minute)
+		if err := digest(); reasonOf(err) != "CannotPullECRContainerError: ServiceUnavailable" || e.count() != 3 {
+			t.Errorf("at its end: %v, %d calls", err, e.count())
+		}
+		e.err = nil
+		if err := digest(); err != nil || e.count() != 4 || !slices.Equal(f.logins, []string{"AWS1", "AWS1", "AWS4"}) {
+			t.Errorf("afterwards: %v, %d calls, logins %q", err, e.count(), f.logins)
+		}
+	})
+}
+
 func TestTokenCacheIsBounded(t *testing.T) {
 	var wg sync.WaitGroup
 	e := &fakeECR{ttl: 12 * time.Hour}

@@ -11,13 +11,16 @@ import (
 	"ecsagent/agent/runtime"
 )
 
-// The cache of ECR tokens (docs/spec/02 section 5.4). A token is not used any more
-// some time before it expires, spread at random so that hosts do not all ask at
-// the same moment.
+// The cache of ECR tokens (docs/spec/02 section 5.4). A token is replaced some time
+// before it expires, spread at random so that hosts do not all ask at the same moment.
+// Should ECR not give a new one, the old one serves until it expires.
 const (
 	maxTokens   = 100
 	tokenTTL    = 12 * time.Hour
 	tokenMargin = 30 * time.Minute // plus a random part of the same length
+	// tokenReserve is how long an old token must still be good to be used for want of a
+	// new one.
+	tokenReserve = time.Minute
 )
 
 // tokens caches ECR tokens and asks for each at most once at a time.
@@ -34,7 +37,7 @@ type tokens struct {
 type cachedToken struct {
 	key   string
 	token ECRToken
-	until time.Time
+	until time.Time // then it is time for a new one
 }
 
 func newTokens(base context.Context, done *sync.WaitGroup, source ECRTokens, now func() time.Time) *tokens {
@@ -46,8 +49,9 @@ func newTokens(base context.Context, done *sync.WaitGroup, source ECRTokens, now
 
 // get returns the token of the key; fresh says that ECR was asked for it.
 func (t *tokens) get(ctx context.Context, key string, req ECRRequest) (token ECRToken, fresh bool, err error) {
-	if token, ok := t.cached(key); ok {
-		return token, false, nil
+	old, ok := t.cached(key)
+	if ok && t.now().Before(old.until) {
+		return old.token, false, nil
 	}
 	token, err = t.asking.do(ctx, key, func(ctx context.Context) (ECRToken, error) {
 		token, err := t.source.Token(ctx, req)
@@ -56,26 +60,24 @@ func (t *tokens) get(ctx context.Context, key string, req ECRRequest) (token ECR
 		}
 		return token, err
 	})
+	if err != nil && ok && ctx.Err() == nil && t.now().Before(old.token.ExpiresAt.Add(-tokenReserve)) {
+		return old.token, false, nil
+	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		err = failure(nameECR, err.Error(), runtime.ErrDenied, err)
 	}
 	return token, true, err
 }
 
-func (t *tokens) cached(key string) (ECRToken, bool) {
+func (t *tokens) cached(key string) (cachedToken, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e, ok := t.byKey[key]
 	if !ok {
-		return ECRToken{}, false
-	}
-	c := e.Value.(cachedToken)
-	if !t.now().Before(c.until) {
-		t.remove(e)
-		return ECRToken{}, false
+		return cachedToken{}, false
 	}
 	t.order.MoveToFront(e)
-	return c.token, true
+	return e.Value.(cachedToken), true
 }
 
 func (t *tokens) put(key string, token ECRToken) {

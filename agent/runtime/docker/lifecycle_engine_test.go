@@ -204,3 +204,51 @@ func expect(t *testing.T, w *collector, id string, kind runtime.EventType) runti
 		}
 	}
 }
+
+// What does not run is found and removed; what runs is not.
+func TestEngineIdleContainers(t *testing.T) {
+	c := engine(t)
+	ref := tools(t, c)
+	ctx := contextOf(t)
+	create := func(command ...string) string {
+		id, err := c.Create(ctx, containerRequest(t, ref, command...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Remove(contextOf(t), id) })
+		return id
+	}
+	created, exited, running := create("true"), create("true"), create("sleep", "60")
+	for _, id := range []string{exited, running} {
+		if err := c.Start(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for { // until Docker knows of the end
+		idle, err := c.IdleContainers(ctx)
+		if err != nil || find(idle, running) != nil || find(idle, created) == nil {
+			t.Fatalf("%+v, %v", idle, err)
+		}
+		if find(idle, exited) != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the container that has ended is not listed")
+		}
+	}
+	if err := c.RemoveIdle(ctx, running); !errors.Is(err, runtime.ErrConflict) {
+		t.Errorf("one that runs: %v", err)
+	}
+	for _, id := range []string{created, exited} {
+		if err := c.RemoveIdle(ctx, id); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.Inspect(ctx, id); !errors.Is(err, runtime.ErrNotFound) {
+			t.Errorf("still there: %v", err)
+		}
+	}
+	if dir, err := c.DataRoot(ctx); err != nil || !strings.HasPrefix(dir, "/") {
+		t.Errorf("%q, %v", dir, err)
+	}
+}

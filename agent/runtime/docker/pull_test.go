@@ -212,6 +212,41 @@ func TestImagesAndVolumes(t *testing.T) {
 	}
 }
 
+func TestIdleContainers(t *testing.T) {
+	f := newFake(t)
+	c := f.connect(t, Timeouts{})
+	f.handle("GET /containers/json", rawAnswer(`[{"Id":"1","Names":["/x"],"ImageID":"sha256:1","State":"exited","Created":10,"Labels":{"k":"v"}}]`))
+	idle, err := c.IdleContainers(t.Context())
+	if err != nil || len(idle) != 1 || idle[0].ID != "1" || idle[0].Name != "x" || idle[0].Labels["k"] != "v" || !idle[0].CreatedAt.Equal(time.Unix(10, 0)) {
+		t.Errorf("%+v, %v", idle, err)
+	}
+	f.handle("DELETE /containers/1", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	f.handle("DELETE /containers/2", func(w http.ResponseWriter, _ *http.Request) { fail(w, 409, "container 2 is running") })
+	if err := c.RemoveIdle(t.Context(), "1"); err != nil {
+		t.Error(err)
+	}
+	if err := c.RemoveIdle(t.Context(), "2"); !errors.Is(err, runtime.ErrConflict) || reasonOf(err) != "CannotRemoveContainerError: Error response from daemon: container 2 is running" {
+		t.Errorf("one that runs: %v", err)
+	}
+	f.handle("GET /info", rawAnswer(`{"DockerRootDir":"/var/lib/docker"}`))
+	if dir, err := c.DataRoot(t.Context()); err != nil || dir != "/var/lib/docker" {
+		t.Errorf("%q, %v", dir, err)
+	}
+	f.handle("GET /info", rawAnswer(`{}`))
+	if dir, err := c.DataRoot(t.Context()); err == nil {
+		t.Errorf("no directory: %q", dir)
+	}
+	calls := strings.Join(f.seen(), "\n")
+	for _, want := range []string{"DELETE /v1.41/containers/1?v=1", "/containers/json?all=1&filters="} {
+		if !strings.Contains(calls, want) {
+			t.Errorf("no %s in %s", want, calls)
+		}
+	}
+	if strings.Contains(calls, "force") {
+		t.Error("a container may be removed although it runs")
+	}
+}
+
 func FuzzReadProgress(f *testing.F) {
 	for _, seed := range []string{"", `{"status":"x"}`, `{"error":"x"}`, `{"errorDetail":{"message":"x"}}`, `{"errorDetail":null}`, `[]`, `{"error":1}`, "\n\n{}"} {
 		f.Add(seed)

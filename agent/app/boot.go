@@ -141,7 +141,7 @@ func (a *agent) register(ctx context.Context) error {
 	a.log.Info("registered", zap.String("instance", a.me.InstanceARN), zap.String("cluster", a.me.Cluster),
 		zap.Bool("again", id.instanceARN != ""))
 	a.endpoint.identified(a.me.Cluster, a.me.InstanceARN, a.me.AvailabilityZone)
-	a.endpoint.locate(ctx, a.imds)
+	a.endpoint.locate(ctx, a.imds, a.ipv6Only)
 	return a.saveIdentity(id)
 }
 

@@ -16,7 +16,7 @@ var implemented = capability.Implemented(
 	capability.Privileged, capability.LogDrivers, capability.SecurityOptions, capability.HealthChecks,
 	capability.ECRAuth, capability.ECREndpoint, capability.ExecutionRoleECR, capability.PrivateRegistryAuth, capability.DockerVolumes,
 	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
-	capability.TaskLimits, capability.NamespaceSharing, capability.GPU,
+	capability.TaskLimits, capability.NamespaceSharing, capability.GPU, capability.FaultInjection,
 )
 
 // facts gathers what decides about attributes. Volume plugins that cannot be listed
@@ -35,7 +35,8 @@ func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
 		TaskLimits: a.cgroups != nil, TaskLimitsExplicit: a.cfg.Explicit(limitsSetting),
 		PrivilegedDisabled: a.cfg.PrivilegedDisabled, LogDrivers: a.cfg.AvailableLoggingDrivers,
 		TaskRole: a.cfg.TaskIAMRole, TaskRoleHost: a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
-		SELinux: a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
+		FaultTools: !a.cfg.External && faultTools(ctx, a.ipv6Only) == nil,
+		SELinux:    a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
 		HealthChecksDisabled: a.cfg.DockerHealthCheckDisabled, CPUFlags: a.host.CPUFlags,
 	}, nil
 }

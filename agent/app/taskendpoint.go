@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,10 +23,12 @@ import (
 	"ecsagent/agent/endpoint/audit"
 	credentialsendpoint "ecsagent/agent/endpoint/credentials"
 	"ecsagent/agent/endpoint/directory"
+	"ecsagent/agent/endpoint/fault"
 	"ecsagent/agent/endpoint/gate"
 	"ecsagent/agent/endpoint/metadata"
 	"ecsagent/agent/endpoint/protection"
 	"ecsagent/agent/logging"
+	"ecsagent/agent/resource/metadatafile"
 	"ecsagent/agent/store"
 	"ecsagent/agent/task"
 )
@@ -45,6 +48,9 @@ type taskEndpoint struct {
 	directory *directory.Directory
 	audit     *audit.Log
 	gate      *gate.Gate
+	faults    *fault.Handler
+	files     *metadatafile.Files // nil: off
+	fileFacts atomic.Pointer[metadatafile.Instance]
 	me        atomic.Pointer[metadata.Instance]
 	noZone    bool // ECS_DISABLE_TASK_METADATA_AZ
 	address   string
@@ -80,6 +86,11 @@ func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
 	e.openAudit(a.cfg)
 	keeper := e.restore(a.cfg)
 	bound := a.cfg.BindCredentials
+	network := hostNetwork{ipv6Only: a.ipv6Only}
+	e.faults = fault.New(fault.Options{
+		Directory: e.directory, Places: network, Runner: network, Bound: bound,
+		File: filepath.Join(a.cfg.DataDir, "faults.json"), Log: e.log,
+	})
 	e.gate = gate.New(gate.Options{
 		Credentials: credentialsendpoint.New(credentialsendpoint.Options{
 			Store: e.roles, Directory: e.directory, Audit: e.audit, Bound: bound, Log: e.log,
@@ -91,11 +102,16 @@ func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
 			Directory: e.directory, Roles: e.roles, Cluster: e.cluster, Bound: bound, Log: e.log,
 			API: func(set credentials.Set) protection.API { return api.With(ecsapi.Credentials(static(set))) },
 		}),
+		Fault: e.faults,
 		Rate:  gate.Rate{Steady: float64(a.cfg.TaskMetadataRate.Steady), Burst: float64(a.cfg.TaskMetadataRate.Burst)},
 		Audit: e.audit, Log: e.log,
 	})
 	ctx, e.stop = context.WithCancel(ctx)
 	e.running.Go(func() { e.serve(ctx) })
+	e.running.Go(func() { _ = e.faults.Run(ctx) }) // ends with ctx alone
+	if e.files = e.metadataFiles(a.cfg, a.host.OSType); e.files != nil {
+		e.running.Go(func() { _ = e.files.Run(ctx) })
+	}
 	if keeper != nil {
 		e.running.Go(func() { _ = keeper.Run(ctx) }) // it tells of its failures itself
 	}
@@ -147,6 +163,7 @@ func (e *taskEndpoint) restore(cfg *config.Config) *keep.Keeper {
 
 // identified tells who this instance is.
 func (e *taskEndpoint) identified(cluster, instanceARN, zone string) {
+	e.fileFacts.Store(&metadatafile.Instance{Cluster: cluster, ARN: instanceARN, Zone: zone})
 	if e.noZone {
 		zone = ""
 	}
@@ -155,7 +172,7 @@ func (e *taskEndpoint) identified(cluster, instanceARN, zone string) {
 
 // locate finds out where an EC2 instance is, which metadata tells too. Whatever cannot
 // be found out is left out.
-func (e *taskEndpoint) locate(ctx context.Context, imds *awsenv.IMDS) {
+func (e *taskEndpoint) locate(ctx context.Context, imds *awsenv.IMDS, ipv6Only bool) {
 	if imds.Blackholed() {
 		return
 	}
@@ -175,6 +192,14 @@ func (e *taskEndpoint) locate(ctx context.Context, imds *awsenv.IMDS) {
 			}
 		}
 		e.me.Store(&me)
+		facts := *e.fileFacts.Load()
+		if ipv6Only {
+			facts.PrimaryIPv6, _ = imds.IPv6(ctx) // what is not known is left out
+		} else {
+			facts.PrivateIPv4, _ = imds.LocalIPv4(ctx)
+			facts.PublicIPv4, _ = imds.PublicIPv4(ctx)
+		}
+		e.fileFacts.Store(&facts)
 	})
 }
 
@@ -221,13 +246,24 @@ func (e *taskEndpoint) Published(s *task.Snapshot) {
 	before := e.directory.Task(s.ARN)
 	ended := s.State.Known == task.Stopped && (before == nil || before.Snapshot().State.Known != task.Stopped)
 	e.directory.Published(s)
+	if e.files != nil {
+		e.files.Published(s)
+	}
 	if ended {
 		e.roles.RemoveRole(s.ARN, credentials.Application)
+		if s.EnableFaultInjection {
+			e.faults.Ended(s.ARN)
+		}
 	}
 }
 
 // Gone implements engine.Pictures.
-func (e *taskEndpoint) Gone(arn string) { e.directory.Gone(arn) }
+func (e *taskEndpoint) Gone(arn string) {
+	e.directory.Gone(arn)
+	if e.files != nil {
+		e.files.Gone(arn)
+	}
+}
 
 func (e *taskEndpoint) close() {
 	e.stop()

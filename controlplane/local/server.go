@@ -126,6 +126,9 @@ func (s *Server) compose() error {
 			return errors.Join(err, svc.Close())
 		}
 	}
+	if o.Cadence.Credentials == 0 && so.CredentialsLife > 0 {
+		o.Cadence.Credentials = service.CredentialsLook(so.CredentialsLife)
+	}
 	s.service = svc
 	s.hub = agentlink.NewHub(agentlink.Options{
 		Backend: svc, Log: o.Log, Sequences: seqs, Keys: o.Keys, Cadence: o.Cadence, FramedRefusals: o.FramedRefusals,

@@ -130,7 +130,7 @@ func (s *Service) taskCredentials(tk *task, now time.Time) (role, execution *wir
 		if id == "" {
 			return nil
 		}
-		k := s.opts.RoleKeys
+		k := s.opts.keysFor(id, expiration)
 		return &wire.RoleCredentials{CredentialsID: id, RoleARN: arn, AccessKeyID: k.AccessKeyID,
 			SecretAccessKey: k.SecretAccessKey, SessionToken: k.SessionToken, Expiration: expiration}
 	}

@@ -87,6 +87,16 @@ func TestCredentials(t *testing.T) {
 			t.Fatalf("at %s: %+v, %v", w.clock.Now(), now, err)
 		}
 	}
+	last := w.s.Credentials(host)[0].RoleCredentials
+	if again := w.s.Credentials(host)[0].RoleCredentials; again != last {
+		t.Error("keys change without a renewal")
+	}
+	if last.AccessKeyID == first.AccessKeyID || last.SecretAccessKey == first.SecretAccessKey || last.SessionToken == first.SessionToken {
+		t.Error("a renewal kept the keys")
+	}
+	if len(last.AccessKeyID) != 20 || len(last.SecretAccessKey) != 40 || !strings.HasPrefix(last.AccessKeyID, "ASIALOCAL") {
+		t.Errorf("keys without the form of real ones: %+v", last)
+	}
 	w.submit(task, "STOPPED")
 	if len(w.s.Credentials(host)) != 0 {
 		t.Error("a stopped task has credentials")

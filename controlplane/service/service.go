@@ -26,8 +26,8 @@ const (
 	DefaultCredentialsLife = 6 * time.Hour
 )
 
-// RoleKeys are the keys that every task role gets. The control plane makes no
-// credentials that open anything; a developer may hand in some that do.
+// RoleKeys are the keys of a task role. The control plane makes none that open
+// anything; a developer may hand in some that do.
 type RoleKeys struct {
 	AccessKeyID     string
 	SecretAccessKey string
@@ -45,7 +45,7 @@ type Options struct {
 	TelemetryEndpoint string
 	// DataDir keeps the state over restarts; empty means memory only.
 	DataDir         string
-	RoleKeys        RoleKeys      // fixed keys that open nothing
+	RoleKeys        RoleKeys      // keys of every role; without them, made-up ones that open nothing
 	CredentialsLife time.Duration // DefaultCredentialsLife
 	Keep            time.Duration // DefaultKeep
 	Log             *zap.Logger   // nil logs nothing
@@ -61,9 +61,6 @@ func (o Options) withDefaults() Options {
 	set(&o.Region, DefaultRegion)
 	set(&o.AccountID, DefaultAccountID)
 	set(&o.AvailabilityZone, o.Region+"a")
-	set(&o.RoleKeys.AccessKeyID, "ASIALOCALECSTASKROLE")
-	set(&o.RoleKeys.SecretAccessKey, "local-ecs-secret-that-opens-nothing")
-	set(&o.RoleKeys.SessionToken, "local-ecs-session")
 	if o.CredentialsLife <= 0 {
 		o.CredentialsLife = DefaultCredentialsLife
 	}

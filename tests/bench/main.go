@@ -49,11 +49,18 @@ type bench struct {
 }
 
 func main() {
+	if os.Getenv(bareVariable) != "" {
+		if err := serveBare(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var s settings
 	flag.StringVar(&s.programs, "programs", "bin", "`folder` of ecs-agent")
 	flag.IntVar(&s.rounds, "rounds", 15, "rounds of each measurement of one task; those of many take a third")
 	flag.DurationVar(&s.idle, "idle", 20*time.Second, "how long to watch the idle agent")
-	flag.StringVar(&s.only, "only", "", "comma-separated `names` of what to measure: binary, start, idle, tasks, calls")
+	flag.StringVar(&s.only, "only", "", "comma-separated `names` of what to measure: binary, start, idle, tasks, calls, endpoint")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -85,7 +92,7 @@ func run(ctx context.Context, s settings) (err error) {
 	for _, step := range []struct {
 		name string
 		do   func() error
-	}{{"", b.environment}, {"binary", b.binary}, {"start", b.startUp}, {"idle", b.idleAgent}, {"tasks", b.oneAndMany}, {"calls", b.calls}} {
+	}{{"", b.environment}, {"binary", b.binary}, {"start", b.startUp}, {"idle", b.idleAgent}, {"tasks", b.oneAndMany}, {"calls", b.calls}, {"endpoint", b.endpoint}} {
 		if s.only != "" && step.name != "" && !slices.Contains(strings.Split(s.only, ","), step.name) {
 			continue
 		}

@@ -51,7 +51,7 @@ func (e *env) started() *env {
 
 // fetch is a shell function that gets a path of the task endpoint, whatever the status.
 func (e *env) fetch() string {
-	return fmt.Sprintf(`fetch() { wget -qO- -T 5 "http://%s$1" || echo "wget failed"; }
+	return fmt.Sprintf(`fetch() { wget -qO- "http://%s$1" 2>&1; }
 V4=${ECS_CONTAINER_METADATA_URI_V4#http://169.254.170.2}; V3=${ECS_CONTAINER_METADATA_URI#http://169.254.170.2}
 `, e.TaskEndpoint)
 }
@@ -171,7 +171,7 @@ func TestStolenIDsAreRefused(t *testing.T) {
 	endpoint := strings.TrimPrefix(e.variable(owner, "app", "ECS_CONTAINER_METADATA_URI_V4"), "http://169.254.170.2")
 	api := strings.TrimPrefix(e.variable(owner, "app", "ECS_AGENT_URI"), "http://169.254.170.2")
 	script := fmt.Sprintf(`for p in %s %s/task %s/task-protection/v1/state; do
-wget -S -qO- "http://%s$p" 2>&1 | grep HTTP/; done; echo done; sleep 60`, uri, endpoint, api, e.TaskEndpoint)
+wget -S -qO- "http://%s$p" 2>&1 | grep "^ *HTTP/"; done; echo done; sleep 60`, uri, endpoint, api, e.TaskEndpoint)
 	thief := e.running(withRoles(definition(sh("thief", script))))
 	var out string
 	err := harness.Poll(e.ctx, "the thief to have tried", func(context.Context) (bool, error) {
@@ -240,5 +240,31 @@ func TestTaskProtection(t *testing.T) {
 	e.stop(task.TaskARN)
 	if status, body = ask("GET", ""); status != 403 {
 		t.Errorf("after the task's end: %d %s", status, body)
+	}
+}
+
+// A container can read about itself in a file (ECS_ENABLE_CONTAINER_METADATA).
+func TestContainerMetadataFile(t *testing.T) {
+	e := prepared(t, "ECS_ENABLE_CONTAINER_METADATA=true", "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1s").started()
+	task := e.running(definition(sh("app", `while ! grep -q READY $ECS_CONTAINER_METADATA_FILE; do sleep 0.1; done; cat $ECS_CONTAINER_METADATA_FILE; echo; echo done; sleep 60`)))
+	var out string
+	err := harness.Poll(e.ctx, "the container to have read its file", func(context.Context) (bool, error) {
+		out = e.output(task, "app")
+		return strings.HasSuffix(out, "\ndone\n"), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := decode[struct{ TaskARN, ContainerID, MetadataFileStatus string }](t, []byte(strings.TrimSuffix(out, "\ndone\n")))
+	if file.TaskARN != task.TaskARN || file.ContainerID != task.Container("app").RuntimeID || file.MetadataFileStatus != "READY" {
+		t.Errorf("%s", out)
+	}
+	e.stop(task.TaskARN)
+	err = harness.Poll(e.ctx, "the files to be gone", func(context.Context) (bool, error) {
+		left, err := filepath.Glob(filepath.Join(e.Dir, "data", "metadata", "*", "*"))
+		return len(left) == 0, err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

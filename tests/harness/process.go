@@ -22,6 +22,11 @@ type Process struct {
 // StartProcess runs a program with exactly the environment given. It ends with this
 // process, however this one ends.
 func StartProcess(name, log, program string, args, env []string) (*Process, error) {
+	return StartWithFiles(name, log, program, args, env)
+}
+
+// StartWithFiles is StartProcess for a program that inherits files, numbered from 3 on.
+func StartWithFiles(name, log, program string, args, env []string, files ...*os.File) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log of %s: %w", name, err)
@@ -29,6 +34,7 @@ func StartProcess(name, log, program string, args, env []string) (*Process, erro
 	defer out.Close()
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = out, out, env
+	cmd.ExtraFiles = files
 	bind(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)

@@ -31,6 +31,11 @@ type Options struct {
 	Endpoint string
 	// Agent are further environment variables of the agent. They come last.
 	Agent []string
+	// Local are further arguments of ecs-local up.
+	Local []string
+	// Socket is a listening socket that the agent is given for its task endpoint, as a
+	// service manager does.
+	Socket *os.File
 	// Keep makes ecs-local keep its state in a folder.
 	Keep bool
 	// Secrets is a folder from which ecs-local serves Secrets Manager; empty: not.
@@ -106,6 +111,7 @@ func freePorts(n int) ([]int, error) {
 // StartLocal starts ecs-local and waits until it answers.
 func (s *Stack) StartLocal(ctx context.Context) error {
 	args := []string{"up", "--foreground", "--listen", s.LocalAddress, "--region", Region}
+	args = append(args, s.Options.Local...)
 	if s.Keep {
 		args = append(args, "--data-dir", filepath.Join(s.Dir, "local"))
 	}
@@ -183,7 +189,16 @@ func (s *Stack) AgentEnvironment() []string {
 
 // StartAgent starts the agent without waiting for it.
 func (s *Stack) StartAgent() error {
-	p, err := StartProcess("ecs-agent", filepath.Join(s.Dir, "log", "ecs-agent.out"), filepath.Join(s.Programs, "ecs-agent"), nil, s.AgentEnvironment())
+	log, program, env := filepath.Join(s.Dir, "log", "ecs-agent.out"), filepath.Join(s.Programs, "ecs-agent"), s.AgentEnvironment()
+	start := func() (*Process, error) { return StartProcess("ecs-agent", log, program, nil, env) }
+	if s.Socket != nil {
+		// The shell becomes the agent, so its process id is the agent's.
+		start = func() (*Process, error) {
+			env = append(env, "LISTEN_FDS=1", "LISTEN_FDNAMES=ecs-task-endpoint")
+			return StartWithFiles("ecs-agent", log, "/bin/sh", []string{"-c", `LISTEN_PID=$$ exec "$0"`, program}, env, s.Socket)
+		}
+	}
+	p, err := start()
 	if err != nil {
 		return err
 	}

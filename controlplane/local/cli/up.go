@@ -35,7 +35,12 @@ type upFlags struct {
 	foreground bool
 	report     bool
 	logLevel   string
+
+	credentialsLife time.Duration
 }
+
+// minCredentialsLife leaves time for a renewal to reach an agent.
+const minCredentialsLife = 2 * time.Second
 
 func (a *app) upCommand() *cobra.Command {
 	var f upFlags
@@ -47,6 +52,9 @@ agents. State is in memory unless --data-dir is given.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.region == "" {
 				f.region = a.region()
+			}
+			if f.credentialsLife < minCredentialsLife {
+				return usagef("--credentials-life %v: want at least %v", f.credentialsLife, minCredentialsLife)
 			}
 			if f.detach {
 				return a.detach(cmd.Context(), f)
@@ -61,6 +69,7 @@ agents. State is in memory unless --data-dir is given.`,
 	flags.StringVar(&f.account, "account", "", "`ACCOUNT` in ARNs (12 digits)")
 	flags.BoolVar(&f.imds, "imds", false, "serve EC2 instance metadata too, for agents in EC2 mode")
 	flags.StringVar(&f.secrets, "secrets", "", "`FOLDER` from which Secrets Manager is served too: a file per secret, with its value")
+	flags.DurationVar(&f.credentialsLife, "credentials-life", service.DefaultCredentialsLife, "`TIME` that the credentials of task roles last; they are renewed at half of it")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until the command down")
 	flags.BoolVar(&f.foreground, "foreground", false, "serve in this process (the default)")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -77,6 +86,7 @@ func (a *app) serve(ctx context.Context, f upFlags) error {
 	}
 	srv, err := local.Start(ctx, local.Options{
 		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, Secrets: f.secrets, Version: a.Version, Log: log,
+		Service: service.Options{CredentialsLife: f.credentialsLife},
 	})
 	if err != nil {
 		return err
@@ -193,6 +203,9 @@ func childArgs(f upFlags) []string {
 	args := []string{"up", "--foreground", "--report", "--listen", f.listen, "--region", f.region, "--log-level", f.logLevel}
 	if f.dataDir != "" {
 		args = append(args, "--data-dir", f.dataDir)
+	}
+	if f.credentialsLife != service.DefaultCredentialsLife {
+		args = append(args, "--credentials-life", f.credentialsLife.String())
 	}
 	if f.account != "" {
 		args = append(args, "--account", f.account)

@@ -32,7 +32,7 @@ import (
 	agentdocker "ecsagent/agent/runtime/docker"
 	"ecsagent/agent/task"
 	"ecsagent/tests/harness"
-	"ecsagent/tests/image"
+	testimage "ecsagent/tests/image"
 	"ecsagent/tests/proxy"
 	"ecsagent/tests/registry"
 )
@@ -77,7 +77,7 @@ func prepare() (err error) {
 
 // push stores an image with a shell; other configurations make other images.
 func push(ctx context.Context, name string, config v1.Config) (ref string, err error) {
-	img, err := image.Busybox(config)
+	img, err := testimage.Busybox(config)
 	if err != nil {
 		return "", err
 	}
@@ -93,6 +93,8 @@ type settings struct {
 	ports   hostport.Options
 	dockers dockerspec.Env
 	options func(*engine.Options)
+	// behavior is for the puller; the options' Pull is for the task engine.
+	behavior task.PullBehavior
 }
 
 // rig is a task engine behind a proxy. Its parts outlive the task engine: restart makes
@@ -172,7 +174,7 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	restored, seq := r.store.Load()
-	r.images = agentimage.New(agentimage.Options{Engine: r.docker, Limits: r.settings.limits, Log: log})
+	r.images = agentimage.New(agentimage.Options{Engine: r.docker, Behavior: r.settings.behavior, Limits: r.settings.limits, Log: log})
 	env := r.settings.dockers
 	env.OS, env.CPUs, env.Cluster = goruntime.GOOS, goruntime.NumCPU(), r.cluster
 	o := engine.Options{
@@ -534,7 +536,9 @@ func (r *rig) matches(c *task.ContainerState, exit, pattern string) {
 	if got := exitOf(c); got != exit {
 		r.t.Errorf("exit code %s, want %s", got, exit)
 	}
-	if got := reasonOf(c); !regexp.MustCompile(pattern).MatchString(got) {
+	if got := reasonOf(c); !matches(pattern, got) {
 		r.t.Errorf("reason %q, want it to match %q", got, pattern)
 	}
 }
+
+func matches(pattern, text string) bool { return regexp.MustCompile(pattern).MatchString(text) }

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,7 +262,7 @@ func TestPanicIsOneTasksFailure(t *testing.T) {
 		spec := specOf("one", "app")
 		r.run(spec)
 		st := r.want(spec, task.Stopped)
-		if err := st.Containers[0].Error; err == nil || !strings.Contains(err.Error(), "nil dereference") {
+		if err := st.Containers[0].Error; err == nil || err.Error() != "UnknownError: internal error in step create: nil dereference" {
 			t.Errorf("error %v", err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -59,8 +60,11 @@ func TestNoOtherNames(t *testing.T) {
 	found := 0
 	check := func(where, name string) {
 		found++
-		if _, ok := have[name]; !ok {
+		switch e, ok := have[name]; {
+		case !ok:
 			t.Errorf("%s: %s is not in the catalogue: ECS shows the names of docs/spec/02 section 6.2 only", where, name)
+		case e.NotMade != "":
+			t.Errorf("%s: %s is made, and the catalogue says that it is not: name the test that shows it", where, name)
 		}
 	}
 	root := filepath.Join("..", "..", "agent")
@@ -162,6 +166,71 @@ var d = other{Name: "fine"}
 	if len(got) != 4 {
 		t.Errorf("found %v", got)
 	}
+}
+
+// Every name is shown by a test that exists and that has the name in its words, or the
+// catalogue says why it is never made.
+func TestEveryNameIsShown(t *testing.T) {
+	sources := map[string]*testSource{}
+	for _, e := range Catalogue() {
+		if (e.Shown == "") == (e.NotMade == "") {
+			t.Errorf("%s: want either a test or why there is none: %q, %q", e.Name, e.Shown, e.NotMade)
+		}
+		if e.Shown == "" {
+			continue
+		}
+		folder, test, _ := strings.Cut(e.Shown, " ")
+		test, part, _ := strings.Cut(test, "/")
+		s := sources[folder]
+		if s == nil {
+			s = readTests(t, filepath.Join("..", "..", filepath.FromSlash(folder)))
+			sources[folder] = s
+		}
+		if !s.functions[test] {
+			t.Errorf("%s: %s has no %s", e.Name, folder, test)
+		}
+		if part != "" && !s.has(func(text string) bool { return text == part }) {
+			t.Errorf("%s: %s has no case %q", e.Name, test, part)
+		}
+		if !s.has(func(text string) bool { return strings.Contains(text, e.Name) }) {
+			t.Errorf("%s: no test of %s expects it", e.Name, folder)
+		}
+	}
+}
+
+// testSource is what the tests of a folder say.
+type testSource struct {
+	functions map[string]bool
+	literals  []string
+}
+
+func (s *testSource) has(ok func(string) bool) bool { return slices.ContainsFunc(s.literals, ok) }
+
+func readTests(t *testing.T, folder string) *testSource {
+	t.Helper()
+	s := &testSource{functions: map[string]bool{}}
+	names, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no tests in %s: %v", folder, err)
+	}
+	for _, name := range names {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				s.functions[n.Name.Name] = true
+			case *ast.BasicLit:
+				if text := literal(n); text != "" {
+					s.literals = append(s.literals, text)
+				}
+			}
+			return true
+		})
+	}
+	return s
 }
 
 func TestReferencePage(t *testing.T) {

@@ -40,6 +40,9 @@ func (s *Service) Connected(instanceARN string, up bool, agentVersion, agentHash
 		if in.connected == up && in.VersionInfo == info {
 			return
 		}
+		if in.connected && !up {
+			in.left = t.now
+		}
 		in.connected, in.VersionInfo = up, info
 		t.instanceChanged(in)
 		for _, tk := range in.live() {

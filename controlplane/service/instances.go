@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"ecsagent/controlplane/api"
 	"ecsagent/controlplane/placement"
@@ -24,6 +25,17 @@ func (in *instance) counts() (running, pending int) {
 		}
 	}
 	return running, pending
+}
+
+// reconnects is how long an agent whose work channel ended still gets new tasks: agents
+// come back in a moment, and the tasks wait for them.
+const reconnects = 3 * time.Second
+
+// target is the picture of an instance that a task may be placed on.
+func (in *instance) target(now time.Time) *placement.Instance {
+	p := in.picture()
+	p.Connected = in.connected || now.Sub(in.left) < reconnects
+	return p
 }
 
 // picture shows the instance to package placement, with what its tasks leave.

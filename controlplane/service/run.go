@@ -139,7 +139,7 @@ func (s *Service) place(t *tx, l *launch, count int, out *api.TasksResponse) err
 	}
 	pictures := make([]*placement.Instance, len(instances))
 	for i, in := range instances {
-		pictures[i] = in.picture()
+		pictures[i] = in.target(t.now)
 	}
 	for range count {
 		p, failures := placement.Choose(pictures, &l.need, &l.rules)
@@ -181,7 +181,7 @@ func (s *Service) startTask(in *api.StartTaskRequest) (*api.TasksResponse, error
 				out.Failures = append(out.Failures, api.Failure{ARN: i.ARN, Reason: api.ReasonInactive, Detail: i.Status})
 				continue
 			}
-			p := i.picture()
+			p := i.target(t.now)
 			if failure := placement.Fits(p, &l.need, &l.rules); failure != nil {
 				out.Failures = append(out.Failures, *failure)
 				continue

@@ -161,7 +161,13 @@ func TestDisconnectedAndDraining(t *testing.T) {
 	w := newWorld(t, "")
 	host := w.ready()
 	w.s.Connected(host, false, "", "", "")
+	// Agents that reconnect are back in a moment: the task waits for them.
 	out := must[api.TasksResponse](w, "RunTask", m{"taskDefinition": "web"})
+	if len(out.Tasks) != 1 || len(out.Failures) != 0 {
+		t.Errorf("just disconnected: %d tasks, %+v", len(out.Tasks), out.Failures)
+	}
+	w.clock.add(reconnects)
+	out = must[api.TasksResponse](w, "RunTask", m{"taskDefinition": "web"})
 	if diff := cmp.Diff([]api.Failure{{ARN: host, Reason: "AGENT"}}, out.Failures, noDetail); diff != "" {
 		t.Error(diff)
 	}

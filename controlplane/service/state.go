@@ -91,6 +91,7 @@ type instance struct {
 	ClientToken  string
 
 	connected bool
+	left      time.Time // when the agent's work channel ended last
 	health    *api.InstanceHealth
 	tasks     map[string]*task // not STOPPED, by ARN
 }

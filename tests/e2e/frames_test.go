@@ -89,7 +89,7 @@ func (s *scripted) send(message string, seq int64, tasks ...any) {
 
 func (s *scripted) ack(message string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	if _, err := s.AwaitAck(ctx, message); err != nil {
 		s.t.Fatal(err)
@@ -98,7 +98,7 @@ func (s *scripted) ack(message string) {
 
 func (s *scripted) change(id, status string) plane.Change {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, 2*patience)
 	defer cancel()
 	c, err := s.AwaitChange(ctx, s.TaskARN(id), status)
 	if err != nil {
@@ -172,7 +172,7 @@ func TestHostileFrames(t *testing.T) {
 		if err := s.Send("HeartbeatMessage", M{"messageId": "after " + name, "healthy": true}); err != nil {
 			t.Fatalf("after %s: %v", name, err)
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
+		ctx, cancel := context.WithTimeout(s.ctx, patience)
 		if _, err := s.AwaitFrame(ctx, "a heartbeat's answer", func(f plane.Frame) bool {
 			return f.Type == "HeartbeatAckRequest" && f.ID() == "after "+name
 		}); err != nil {
@@ -331,7 +331,7 @@ func TestReconnects(t *testing.T) {
 	s := script(t)
 	for i := range 3 {
 		s.Cut()
-		ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second)
+		ctx, cancel := context.WithTimeout(s.ctx, patience)
 		if err := s.AwaitACS(ctx, i+2); err != nil {
 			t.Fatal(fmt.Errorf("after cut %d: %w", i+1, err))
 		}

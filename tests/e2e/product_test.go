@@ -197,7 +197,7 @@ func TestCleanUpWaitsForECS(t *testing.T) {
 	}
 	<-refused
 	killed := time.Now()
-	e.eventually(10*time.Second, "the clean-up's time to pass", func() (bool, error) { return time.Since(killed) > 3*time.Second, nil })
+	e.eventually(patience, "the clean-up's time to pass", func() (bool, error) { return time.Since(killed) > 3*time.Second, nil })
 	if _, err := shared.docker.ContainerInspect(e.ctx, id); err != nil {
 		t.Fatalf("the container is gone before ECS knows: %v", err)
 	}

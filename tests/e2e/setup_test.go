@@ -109,7 +109,7 @@ type env struct {
 var environments atomic.Int32
 
 // limit is how long one test may take.
-const limit = 3 * time.Minute
+const limit = 5 * time.Minute
 
 // prepared makes an env in which nothing runs yet.
 func prepared(t *testing.T, agent ...string) *env {

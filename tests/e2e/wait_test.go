@@ -8,11 +8,14 @@ import (
 	"ecsagent/tests/harness"
 )
 
+// patience is the least time that anything gets to happen: the machine may be busy.
+const patience = time.Minute
+
 // eventually polls a question of the engine or the files and fails the test when
-// the answer stays no for d.
+// the answer stays no for d, and for as long as a busy machine may take.
 func (e *env) eventually(d time.Duration, what string, ok func() (bool, error)) {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(e.ctx, d)
+	ctx, cancel := context.WithTimeout(e.ctx, max(d, patience))
 	defer cancel()
 	err := harness.Poll(ctx, what, func(context.Context) (bool, error) {
 		yes, err := ok()

@@ -138,7 +138,7 @@ func (s *Stack) StartLocal(ctx context.Context) error {
 
 // ready polls, but gives up when the process ends.
 func (s *Stack) ready(ctx context.Context, p *Process, what string, ok func(context.Context) (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	err := Poll(ctx, what, func(ctx context.Context) (bool, error) {
 		if !p.Running() {
@@ -269,7 +269,7 @@ func (s *Stack) Close(ctx context.Context) error {
 	var errs []error
 	for _, p := range []*Process{s.Agent, s.Local} {
 		if p != nil && p.Running() {
-			_, err := p.Stop(5 * time.Second)
+			_, err := p.Stop(30 * time.Second)
 			errs = append(errs, err)
 		}
 	}

@@ -191,6 +191,8 @@ var recipes = map[string]recipe{
 		r.becomes(spec, task.Running)
 		r.stop()
 		r.removeAll()
+		// A new agent listens to the events of the last second, and may hear of the end.
+		r.proxy.Disturb(events, 0, proxy.Hang())
 		r.start()
 	}, want: outcome{reason: "ContainerVanishedError: No container matching saved ID found", exit: "none", made: true}},
 	"docker's own error": {build: plainly(command("/no/such")), then: func(r *rig, spec *task.Spec) {

@@ -120,7 +120,7 @@ type rig struct {
 
 // limit is how long a test may take; it is for machines that are slow, not for what is
 // tested.
-const limit = 3 * time.Minute
+const limit = 5 * time.Minute
 
 // noTrouble is a settings without wishes.
 func noTrouble() settings { return settings{} }

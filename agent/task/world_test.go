@@ -311,11 +311,23 @@ func (w *world) step() {
 			w.asked = true
 			w.apply(Desire{Status: Stopped})
 		}
+	case 4:
+		w.late(i)
 	default:
 		if len(w.inFlight) > 0 {
 			k := rapid.IntRange(0, len(w.inFlight)-1).Draw(w.t, "which")
 			w.finish(k, rapid.IntRange(0, 7).Draw(w.t, "fails") == 0)
 		}
+	}
+}
+
+// late brings what was true a while ago: a wish that was overtaken, or a look at a
+// container before it was started.
+func (w *world) late(i int) {
+	if rapid.Bool().Draw(w.t, "a wish") {
+		w.apply(Desire{Status: Running})
+	} else if w.real[i].exists {
+		w.apply(Seen{Container: i, Sight: Sight{Status: ContainerCreated, RuntimeID: fmt.Sprintf("id%d", i)}})
 	}
 }
 
@@ -387,6 +399,9 @@ func TestAnyTaskEnds(t *testing.T) {
 			for i, r := range w.real {
 				if c := &w.st.Containers[i]; c.Known.IsRunning() != r.running {
 					t.Fatalf("container %d runs: %v, and is known as %v", i, r.running, c.Known)
+				}
+				if w.spec.Containers[i].Essential && !r.running {
+					t.Fatalf("the task goes on without its essential container %d", i)
 				}
 			}
 		case Stopped:

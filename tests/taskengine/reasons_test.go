@@ -2,6 +2,8 @@ package taskengine
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,19 +58,26 @@ func plainly(edit ...func(*task.Container)) func(*rig) *task.Spec {
 }
 
 // bad pushes an image of a rig's own and lets its repository suffer.
-func (r *rig) bad(f registry.Fault) string {
+func (r *rig) bad(f registry.Fault) (byTag, byDigest string) {
 	r.t.Helper()
 	repository := "bad-" + r.cluster
-	ref, err := push(r.ctx, repository+":1", v1.Config{Env: []string{"PATH=/bin"}, Labels: map[string]string{"of": r.cluster}})
+	ref, digest, err := push(r.ctx, repository+":1", v1.Config{Env: []string{"PATH=/bin"}, Labels: map[string]string{"of": r.cluster}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	shared.registry.Set(repository, f)
-	return ref
+	name, _, _ := strings.Cut(ref, repository)
+	return ref, name + repository + "@" + digest
 }
 
+// folder is a folder of the host of a rig's own.
+func (r *rig) folder() string { return filepath.Join(r.dir, "folder") }
+
 func registryAnswers(f registry.Fault) func(*rig) *task.Spec {
-	return one(func(r *rig) task.Container { return sleeper("a", image(r.bad(f))) })
+	return one(func(r *rig) task.Container {
+		byTag, _ := r.bad(f)
+		return sleeper("a", image(byTag))
+	})
 }
 
 // disturbed lets a call fail from the start.
@@ -113,8 +122,11 @@ var recipes = map[string]recipe{
 		build: registryAnswers(registry.Fault{Stall: true}),
 		want:  outcome{reason: "DockerTimeoutError: Could not transition to MANIFEST_PULLED; timed out after waiting 1s", exit: "none"}},
 	"pull never ends, always": {settings: settings{limits: agentimage.Limits{Pull: time.Second}, options: pulls(task.PullAlways).options, behavior: task.PullAlways},
-		build: registryAnswers(registry.Fault{Stall: true, Blobs: true}),
-		want:  outcome{reason: "DockerTimeoutError: Could not transition to pulled; timed out after waiting 1s", exit: "none"}},
+		build: one(func(r *rig) task.Container {
+			_, byDigest := r.bad(registry.Fault{Stall: true, Blobs: true})
+			return sleeper("a", image(byDigest))
+		}),
+		want: outcome{reason: "DockerTimeoutError: Could not transition to pulled; timed out after waiting 1s", exit: "none"}},
 
 	// Creation.
 	"docker refuses to create": {build: plainly(hostConfig(`{"NetworkMode":"bridge","CapAdd":["NO_SUCH_CAPABILITY"]}`)),
@@ -175,9 +187,8 @@ var recipes = map[string]recipe{
 	"killed from outside": {build: plainly(), then: func(r *rig, spec *task.Spec) {
 		r.kill(r.becomes(spec, task.Running).Containers[0].RuntimeID, "KILL")
 	}, want: outcome{exit: "137", made: true}},
-	"segmentation fault": {build: plainly(), then: func(r *rig, spec *task.Spec) {
-		r.kill(r.becomes(spec, task.Running).Containers[0].RuntimeID, "SEGV")
-	}, want: outcome{exit: "139", made: true}},
+	"segmentation fault": {build: one(func(*rig) task.Container { return sh("a", "sh -c 'kill -SEGV $$'; exit $?") }),
+		want: outcome{exit: "139", made: true}},
 	"removed from outside": {build: plainly(), then: func(r *rig, spec *task.Spec) {
 		r.becomes(spec, task.Running)
 		r.removeAll()
@@ -195,15 +206,31 @@ var recipes = map[string]recipe{
 		r.proxy.Disturb(events, 0, proxy.Hang())
 		r.start()
 	}, want: outcome{reason: "ContainerVanishedError: No container matching saved ID found", exit: "none", made: true}},
-	"docker's own error": {build: plainly(command("/no/such")), then: func(r *rig, spec *task.Spec) {
-		// It is created, the agent goes down, and somebody else tries to start it.
-		f := r.proxy.Disturb(start, 0, proxy.Hang())
-		r.hit(f, 1)
-		r.stop()
-		_ = shared.docker.ContainerStart(r.ctx, r.single(spec).ID, container.StartOptions{})
-		f.Lift()
-		r.start()
-	}, want: outcome{reason: "DockerStateError: .*/no/such.*", exit: "none", made: true}},
+	"docker's own error": {
+		build: one(func(r *rig) task.Container {
+			if err := os.MkdirAll(r.folder(), 0o755); err != nil {
+				r.t.Fatal(err)
+			}
+			return sleeper("a", hostConfig(`{"Mounts":[{"Type":"bind","Source":"`+r.folder()+`","Target":"/x"}]}`))
+		}),
+		then: func(r *rig, spec *task.Spec) {
+			// While the agent is down somebody restarts the container, which cannot start
+			// any more.
+			id := r.becomes(spec, task.Running).Containers[0].RuntimeID
+			r.stop()
+			r.kill(id, "KILL")
+			r.eventually("the container to end", func() bool { return r.single(spec).State == "exited" })
+			if err := os.RemoveAll(r.folder()); err != nil {
+				r.t.Fatal(err)
+			}
+			if err := shared.docker.ContainerStart(r.ctx, id, container.StartOptions{}); err == nil {
+				r.t.Fatal("the container started without its mount")
+			}
+			r.proxy.Disturb(events, 0, proxy.Hang()) // what it listens to first is the last second
+			r.start()
+		},
+		want: outcome{reason: "DockerStateError: .*", exit: `\d+`, made: true},
+	},
 
 	// Tasks.
 	"link to nobody": {build: plainly(func(c *task.Container) { c.Links = []string{"x"} }),

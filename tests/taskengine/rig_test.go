@@ -71,18 +71,17 @@ func prepare() (err error) {
 	if shared.registry, err = registry.Start(); err != nil {
 		return err
 	}
-	shared.tools, err = push(ctx, "tools:1", v1.Config{Env: []string{"PATH=/bin"}})
+	shared.tools, _, err = push(ctx, "tools:1", v1.Config{Env: []string{"PATH=/bin"}})
 	return err
 }
 
 // push stores an image with a shell; other configurations make other images.
-func push(ctx context.Context, name string, config v1.Config) (ref string, err error) {
+func push(ctx context.Context, name string, config v1.Config) (ref, digest string, err error) {
 	img, err := testimage.Busybox(config)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	ref, _, err = shared.registry.Push(ctx, name, img)
-	return ref, err
+	return shared.registry.Push(ctx, name, img)
 }
 
 // settings are what a test may ask of its rig.
@@ -104,6 +103,7 @@ type rig struct {
 	ctx      context.Context
 	settings settings
 	cluster  string
+	dir      string // on the host, for the proxy's socket and what a test needs
 	proxy    *proxy.Docker
 	store    *enginetest.Store
 	ports    *hostport.Allocator
@@ -140,11 +140,11 @@ func newRig(t *testing.T, s settings) *rig {
 	if s.host == "" {
 		s.host = shared.host
 	}
-	dir, err := os.MkdirTemp("", "ecs-te-") // t's own is too long for a socket
-	if err != nil {
+	var err error
+	if r.dir, err = os.MkdirTemp("", "ecs-te-"); err != nil { // t's own is too long for a socket
 		t.Fatal(err)
 	}
-	if r.proxy, err = proxy.NewDocker(filepath.Join(dir, "d.sock"), s.host); err != nil {
+	if r.proxy, err = proxy.NewDocker(filepath.Join(r.dir, "d.sock"), s.host); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -152,7 +152,7 @@ func newRig(t *testing.T, s settings) *rig {
 		r.stop()
 		r.proxy.Close()
 		r.removeAll()
-		_ = os.RemoveAll(dir)
+		_ = os.RemoveAll(r.dir)
 	})
 	r.start()
 	return r

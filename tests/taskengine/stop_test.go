@@ -36,7 +36,7 @@ func TestStopOfADeafContainer(t *testing.T) {
 
 func TestStopSignalOfTheImage(t *testing.T) {
 	r := newRig(t, noTrouble())
-	ref, err := push(r.ctx, "signal:1", v1.Config{Env: []string{"PATH=/bin"}, StopSignal: "SIGUSR1"})
+	ref, _, err := push(r.ctx, "signal:1", v1.Config{Env: []string{"PATH=/bin"}, StopSignal: "SIGUSR1"})
 	if err != nil {
 		t.Fatal(err)
 	}

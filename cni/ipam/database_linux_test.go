@@ -17,6 +17,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"ecsagent/cni/nettest"
+	"ecsagent/cni/plugin"
 )
 
 func newTestDatabase(t testing.TB) database {
@@ -235,6 +236,40 @@ func TestCommands(t *testing.T) {
 	t.Setenv("IPAM_DB_CONNECTION_TIMEOUT", "soon")
 	if err := Del(command("a", "")); err == nil || !strings.Contains(err.Error(), `IPAM_DB_CONNECTION_TIMEOUT: "soon"`) {
 		t.Error(err)
+	}
+}
+
+// TestReleaseOfAnother: the clean-up of a task does not take the address of the next one
+// whose interface has the same MAC.
+func TestReleaseOfAnother(t *testing.T) {
+	t.Setenv("IPAM_DB_PATH", filepath.Join(t.TempDir(), "ipam.db"))
+	first, second := command("06:1f:2e:3d:4c:5b", ""), command("06:1f:2e:3d:4c:5b", "")
+	first.ContainerID, second.ContainerID = "c1", "c2"
+	for _, args := range []*skel.CmdArgs{first, second} {
+		if _, err := Add(args); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(Del(first), Check(second)); err != nil {
+		t.Error(err)
+	}
+	if err := Del(second); err != nil {
+		t.Error(err)
+	}
+	if err := Check(second); err == nil {
+		t.Error("not released")
+	}
+	// Who does not say which container it is for is believed.
+	if _, err := Add(first); err != nil {
+		t.Fatal(err)
+	}
+	nobody := command("06:1f:2e:3d:4c:5b", "")
+	nobody.ContainerID = plugin.NoContainer
+	if err := Del(nobody); err != nil {
+		t.Error(err)
+	}
+	if err := Check(first); err == nil {
+		t.Error("not released")
 	}
 }
 

@@ -92,7 +92,9 @@ func Add(args *skel.CmdArgs) (*current.Result, error) {
 	return result, nil
 }
 
-// Del takes the task's addresses back, if it has any.
+// Del takes the task's addresses back, if it has any. An owner whose addresses are
+// another container's by now keeps them: EC2 uses MAC addresses again, and a task may be
+// cleaned up hours after its interface went to the next one.
 func Del(args *skel.CmdArgs) error {
 	c, err := parse(args.StdinData)
 	if err != nil {
@@ -109,6 +111,9 @@ func Del(args *skel.CmdArgs) error {
 		}
 	}
 	return d.update(func(t table, tx *bbolt.Tx) error {
+		if at, ok := attachments(tx)(owner); ok && args.ContainerID != plugin.NoContainer && at != attachment(args) {
+			return nil
+		}
 		for _, f := range c.families {
 			if err := f.release(t, owner); err != nil {
 				return err

@@ -161,11 +161,12 @@ func (r *Runner) del(ctx context.Context, s Step, config []byte, pause Pause) er
 	return err
 }
 
-// Release gives the task's address on the bridge back.
-func (r *Runner) Release(ctx context.Context, p Plan, taskID string) error {
+// Release gives the task's address on the bridge back, unless it is another pause
+// container's by now.
+func (r *Runner) Release(ctx context.Context, p Plan, pause Pause) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, releaseLimit, fmt.Errorf("the address was not released within %s", releaseLimit))
 	defer cancel()
-	return r.del(ctx, Step{Plugin: "ecs-ipam", IfName: BridgeEndName}, p.Release, Pause{ContainerID: taskID})
+	return r.del(ctx, Step{Plugin: "ecs-ipam", IfName: BridgeEndName}, p.Release, Pause{ContainerID: pause.ContainerID})
 }
 
 // Sweep gives back the addresses of tasks that are not known any more: of all but these

@@ -66,10 +66,10 @@ func TestSequence(t *testing.T) {
 	if err := r.TearDown(t.Context(), p, pause); err != nil {
 		t.Error(err)
 	}
-	if err := r.Release(t.Context(), p, "task-1"); err != nil {
+	if err := r.Release(t.Context(), p, pause); err != nil {
 		t.Error(err)
 	}
-	want := "ADD eth0 c1\nADD ecs-eth0 c1\nDEL ecs-eth0 c1\nDEL eth0 c1\nDEL ecs-eth0 task-1\n"
+	want := "ADD eth0 c1\nADD ecs-eth0 c1\nDEL ecs-eth0 c1\nDEL eth0 c1\nDEL ecs-eth0 c1\n"
 	if calls := r.calls(t); calls != want {
 		t.Errorf("calls:\n%s", calls)
 	}
@@ -196,7 +196,7 @@ func TestForReal(t *testing.T) {
 	for i := range plans {
 		for range 2 {
 			do(func() error { return r.TearDown(t.Context(), plans[i], pauses[i]) })
-			do(func() error { return r.Release(t.Context(), plans[i], fmt.Sprint("task-", i)) })
+			do(func() error { return r.Release(t.Context(), plans[i], pauses[i]) })
 		}
 	}
 	names := host.Names()

@@ -34,6 +34,8 @@ type checkpoint interface {
 	SaveAttachment(key string, record any) error
 	DeleteAttachment(key string) error
 	SaveImages(records map[string]any) error
+	SaveUsage(id string, record any) error
+	DeleteUsage(id string) error
 	Clear(meta map[string]string) error
 	Close() error
 }

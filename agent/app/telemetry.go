@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 
 	"go.uber.org/zap"
 
@@ -59,13 +61,60 @@ func (a *agent) collector() *stats.Collector {
 	}
 	o := stats.Options{
 		Source: a.statsSource(), Log: a.log, Every: statsEvery,
-		TaskNetworkEvery: a.cfg.PollingMetricsWait, Windows: a.host.OSType == "windows",
+		TaskNetworkEvery: a.cfg.PollingMetricsWait, Windows: a.host.OSType == "windows", Bases: a.savedBases(),
 	}
 	if a.cfg.PollMetrics || o.Windows {
 		o.Every = a.cfg.PollingMetricsWait
 	}
 	return stats.New(o)
 }
+
+// usageBases keeps in the state file what containers used before they were restarted.
+type usageBases struct {
+	store checkpoint
+	saved map[string]json.RawMessage // of the last run
+}
+
+// savedBases forgets at once what is of containers that do not run any more.
+func (a *agent) savedBases() usageBases {
+	runs := make(map[string]bool)
+	for i := range a.loaded.Tasks {
+		for _, c := range a.loaded.Tasks[i].State.Containers {
+			if c.Known.IsRunning() {
+				runs[c.RuntimeID] = true
+			}
+		}
+	}
+	b := usageBases{a.store, a.loaded.Usage}
+	for id := range b.saved {
+		if runs[id] {
+			continue
+		}
+		if err := b.DeleteBase(id); err != nil {
+			a.log.Debug("usage before a restart not forgotten", zap.Error(err))
+		}
+	}
+	return b
+}
+
+// SaveBase implements stats.Bases.
+func (b usageBases) SaveBase(id string, base *stats.Base) error { return b.store.SaveUsage(id, base) }
+
+// LoadBase implements stats.Bases.
+func (b usageBases) LoadBase(id string) (*stats.Base, error) {
+	text, ok := b.saved[id]
+	if !ok {
+		return nil, nil
+	}
+	base := new(stats.Base)
+	if err := json.Unmarshal(text, base); err != nil {
+		return nil, fmt.Errorf("decode usage before a restart: %w", err)
+	}
+	return base, nil
+}
+
+// DeleteBase implements stats.Bases.
+func (b usageBases) DeleteBase(id string) error { return b.store.DeleteUsage(id) }
 
 // telemetry is the session with TCS.
 func (a *agent) telemetry(usage *stats.Collector) (*tcs.Session, error) {

@@ -98,7 +98,7 @@ func addEntries(old, now []BlockEntry) []BlockEntry {
 // base makes the sample the base of what comes after the restart.
 func base(s *Sample, restarts int) *Base {
 	b := &Base{Restarts: restarts, Sample: *s}
-	b.Sample.PreCPU = CPU{}
+	b.Sample.PreCPU, b.Sample.Memory.Stats = CPU{}, Details{} // no counters
 	b.Sample.Networks = maps.Clone(s.Networks)
 	return b
 }

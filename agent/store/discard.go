@@ -33,6 +33,12 @@ func (Discard) DeleteAttachment(string) error { return nil }
 // SaveImages keeps nothing.
 func (Discard) SaveImages(map[string]any) error { return nil }
 
+// SaveUsage keeps nothing.
+func (Discard) SaveUsage(string, any) error { return nil }
+
+// DeleteUsage keeps nothing.
+func (Discard) DeleteUsage(string) error { return nil }
+
 // Clear keeps nothing.
 func (Discard) Clear(map[string]string) error { return nil }
 

@@ -11,6 +11,7 @@
 //	├── task-sent            task ARN -> task.Sent                          JSON
 //	├── attachment           key (MAC or volume id) -> attachment record    JSON
 //	├── image                image id -> account of the image               JSON
+//	├── usage                container id -> what it used before a restart  JSON
 //	└── set-aside            <bucket>/<key>/<time> -> a record that could not be read
 //	ecs-agent-identity.json  instance, cluster, EC2 instance
 //	ecs-agent.db.unreadable-<time>   a file that was damaged, as it was found

@@ -16,13 +16,17 @@ import (
 // load reads the whole file. Records that cannot be read are moved to the
 // set-aside bucket.
 func load(f *file) (*Loaded, error) {
-	out := &Loaded{Meta: map[string]string{}, Attachments: map[string]json.RawMessage{}, Images: map[string]json.RawMessage{}, Problems: f.problems}
+	out := &Loaded{
+		Meta: map[string]string{}, Attachments: map[string]json.RawMessage{}, Images: map[string]json.RawMessage{},
+		Usage: map[string]json.RawMessage{}, Problems: f.problems,
+	}
 	var bad []badRecord
 	err := f.db.View(func(tx *bolt.Tx) error {
 		bad = readMeta(tx, out)
 		bad = append(bad, readTasks(tx, out)...)
 		bad = append(bad, readRaw(tx, attachmentBucket, out.Attachments)...)
 		bad = append(bad, readRaw(tx, imageBucket, out.Images)...)
+		bad = append(bad, readRaw(tx, usageBucket, out.Usage)...)
 		return nil
 	})
 	if err != nil || len(bad) == 0 {

@@ -34,9 +34,10 @@ var (
 	sentBucket       = []byte("task-sent")
 	attachmentBucket = []byte("attachment")
 	imageBucket      = []byte("image")
+	usageBucket      = []byte("usage")
 	asideBucket      = []byte("set-aside")
 
-	buckets = [][]byte{metaBucket, specBucket, stateBucket, sentBucket, attachmentBucket, imageBucket, asideBucket}
+	buckets = [][]byte{metaBucket, specBucket, stateBucket, sentBucket, attachmentBucket, imageBucket, usageBucket, asideBucket}
 )
 
 // Keys of the meta bucket (docs/spec/01 section 3.9).
@@ -70,6 +71,7 @@ type Loaded struct {
 	Meta        map[string]string
 	Attachments map[string]json.RawMessage
 	Images      map[string]json.RawMessage // by image id
+	Usage       map[string]json.RawMessage // by container id
 	// Problems lists what was set aside, for the log and the operator.
 	Problems []string
 }
@@ -260,6 +262,16 @@ func (s *Store) SaveImages(records map[string]any) error {
 		puts = append(puts, p)
 	}
 	return s.write("images", puts)
+}
+
+// SaveUsage makes durable what a container used before it was restarted.
+func (s *Store) SaveUsage(id string, record any) error {
+	return s.writeJSON("usage", usageBucket, id, record)
+}
+
+// DeleteUsage forgets that.
+func (s *Store) DeleteUsage(id string) error {
+	return s.write("usage", []put{{bucket: usageBucket, key: []byte(id)}})
 }
 
 // Clear forgets everything but the schema and what was set aside: the next start is that

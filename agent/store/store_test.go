@@ -70,6 +70,9 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 	must(t, s.SaveAttachment("0a:1b", map[string]string{"ARN": "a"}))
 	must(t, s.SaveImages(map[string]any{"sha256:1": 1, "sha256:2": 2}))
 	must(t, s.SaveImages(map[string]any{"sha256:1": nil}))
+	must(t, s.SaveUsage("c1", 1))
+	must(t, s.SaveUsage("c2", 2))
+	must(t, s.DeleteUsage("c1"))
 	must(t, s.DeleteTask(records[1].Spec.ARN))
 	records[0].State.Known = task.Running
 	must(t, s.SaveState(records[0].Spec.ARN, records[0].State))
@@ -87,6 +90,9 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{KeyInstanceARN: "arn:ci"}, loaded.Meta); diff != "" {
 		t.Errorf("meta (-want +got):\n%s", diff)
+	}
+	if len(loaded.Usage) != 1 || string(loaded.Usage["c2"]) != "2" {
+		t.Errorf("usage %s", loaded.Usage)
 	}
 	if len(loaded.Images) != 1 || string(loaded.Images["sha256:2"]) != "2" {
 		t.Errorf("images %s", loaded.Images)

@@ -93,7 +93,7 @@ func devicesOf(table []byte) ([]string, error) {
 		}
 		var name, kind string
 		for _, a := range attributes {
-			switch a.Attr.Type {
+			switch a.Attr.Type &^ unix.NLA_F_NESTED {
 			case unix.IFLA_IFNAME:
 				name = strings.TrimRight(string(a.Value), "\x00")
 			case unix.IFLA_LINKINFO:

@@ -6,19 +6,19 @@ func metricsSettings() []Setting {
 	return []Setting{
 		both("false", Setting{
 			Name: "ECS_DISABLE_METRICS", JSON: "DisableMetrics",
-			Text:  "No utilisation metrics are collected.",
+			Text:  "Nothing is measured: ECS is told that the instance is idle, and the stats endpoints are empty. Health is still told.",
 			value: as(boolean, func(c *Config) *bool { return &c.DisableMetrics }),
 		}),
 		both("false", Setting{
 			Name: "ECS_POLL_METRICS", JSON: "PollMetrics",
-			Text:  "Container statistics are polled instead of streamed.",
+			Text:  "Containers are measured every `ECS_POLLING_METRICS_WAIT_DURATION` instead of every second.",
 			value: as(boolean, func(c *Config) *bool { return &c.PollMetrics }),
 		}),
 		both("10s", Setting{
 			Name: "ECS_POLLING_METRICS_WAIT_DURATION", JSON: "PollingMetricsWaitDuration",
 			Bounds: &bounds{min: "5s", max: "20s"},
 			Needs:  []condition{{"`ECS_POLL_METRICS` is on", func(c *Config) bool { return c.PollMetrics }}},
-			Text:   "Time between two polls.",
+			Text:   "Time between two measurements of a container if `ECS_POLL_METRICS` is on, and of a task's own network interfaces.",
 			value:  as(duration, func(c *Config) *time.Duration { return &c.PollingMetricsWait }),
 		}),
 		both("false", Setting{

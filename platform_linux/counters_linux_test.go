@@ -54,8 +54,8 @@ func attribute(kind uint16, value []byte) []byte {
 	return append(out, make([]byte, (4-len(out)%4)%4)...)
 }
 
-// link is an interface as the kernel tells of it; hardware has no kind.
-func link(name, kind string) []byte {
+// linkMessage is an interface as the kernel tells of it; hardware has no kind.
+func linkMessage(name, kind string) []byte {
 	body := append(make([]byte, unix.SizeofIfInfomsg), attribute(unix.IFLA_IFNAME, append([]byte(name), 0))...)
 	if kind != "" {
 		info := append(attribute(unix.IFLA_INFO_XSTATS, []byte{1}), attribute(unix.IFLA_INFO_KIND, append([]byte(kind), 0))...)
@@ -68,7 +68,7 @@ func link(name, kind string) []byte {
 
 // The interfaces that a task was given are hardware or VLANs (docs/spec/04 section 8.6).
 func TestDevicesOf(t *testing.T) {
-	table := slices.Concat(link("lo", ""), link("eth1", ""), link("ecs-eth0", "veth"), link("eth1.7", "vlan"), link("d", "dummy"), link("eth2", ""))
+	table := slices.Concat(linkMessage("lo", ""), linkMessage("eth1", ""), linkMessage("ecs-eth0", "veth"), linkMessage("eth1.7", "vlan"), linkMessage("d", "dummy"), linkMessage("eth2", ""))
 	got, err := devicesOf(table)
 	if want := []string{"eth1", "eth1.7", "eth2"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v, want %v", got, err, want)
@@ -76,7 +76,7 @@ func TestDevicesOf(t *testing.T) {
 }
 
 func FuzzDevicesOf(f *testing.F) {
-	f.Add(link("eth0", "vlan"))
+	f.Add(linkMessage("eth0", "vlan"))
 	f.Add([]byte{})
 	f.Fuzz(func(_ *testing.T, table []byte) {
 		_, _ = devicesOf(table)

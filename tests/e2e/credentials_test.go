@@ -86,7 +86,7 @@ func TestCredentialsWhileTheAgentIsKilled(t *testing.T) {
 	for range kills() {
 		awaitAnswer(t, e.ctx, uri)
 		e.Agent.Kill()
-		pause(e.ctx, time.Second)
+		rest(e.ctx, time.Second)
 		if err := e.StartAgent(); err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func awaitAnswer(t *testing.T, ctx context.Context, uri string) {
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
+func rest(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -165,7 +165,7 @@ func TestRealClientsGetAndRefreshCredentials(t *testing.T) {
 			t.Errorf("aws ecs list-tasks: %v\n%s", err, out)
 		}
 	}
-	pause(e.ctx, 7*time.Second)
+	rest(e.ctx, 7*time.Second)
 	r := end()
 	for _, f := range r.Failures {
 		t.Error("failed fetch:", f)

@@ -16,6 +16,7 @@ import (
 	"ecsagent/agent/doctor"
 	"ecsagent/agent/ecsapi"
 	"ecsagent/agent/logging"
+	"ecsagent/agent/metrics"
 	"ecsagent/agent/platform"
 	"ecsagent/agent/version"
 )
@@ -35,7 +36,8 @@ type base struct {
 	tls         awsenv.TLSOptions
 	userAgent   string
 	ipv6Only    bool
-	clock       *doctor.Clock // hears of ECS's answers
+	clock       *doctor.Clock  // hears of ECS's answers
+	meter       *metrics.Meter // nil: nobody counts
 }
 
 func newBase(ctx context.Context, o Options) (*base, error) {
@@ -52,6 +54,7 @@ func newBase(ctx context.Context, o Options) (*base, error) {
 		return nil, err
 	}
 	b.cfg = cfg
+	b.meter = b.newMeter()
 	if b.log, b.closeLog, err = openLog(cfg, o); err != nil {
 		return nil, err
 	}

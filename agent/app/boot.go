@@ -100,7 +100,7 @@ func (a *agent) connectDocker(ctx context.Context) (err error) {
 		Create: a.cfg.ContainerCreateTimeout, Start: a.cfg.ContainerStartTimeout,
 		PullInactive: a.cfg.ImagePullInactivityTimeout,
 	}
-	a.docker, err = docker.New(ctx, docker.Options{Host: a.cfg.DockerEndpoint, Timeouts: limits, Log: a.log})
+	a.docker, err = docker.New(ctx, docker.Options{Host: a.cfg.DockerEndpoint, Timeouts: limits, Observe: a.dockerObserver(), Log: a.log})
 	if err != nil {
 		if errors.Is(err, runtime.ErrInvalid) {
 			return terminal(err)

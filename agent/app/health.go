@@ -52,7 +52,7 @@ func (a *agent) directories() func(context.Context) []string {
 	var root string
 	return func(ctx context.Context) []string {
 		if root == "" {
-			root, _ = a.docker.Root(ctx) // Docker's silence is the finding of another check
+			root, _ = a.docker.DataRoot(ctx) // Docker's silence is the finding of another check
 		}
 		return []string{a.cfg.DataDir, cmp.Or(root, usualDockerRoot)}
 	}

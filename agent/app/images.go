@@ -36,7 +36,7 @@ func (a *agent) images(roles *credentials.Store) (*images, error) {
 	}
 	i := &images{accounts: image.NewAccounts(savedImages(a.loaded.Images, a.log))}
 	i.Puller = image.New(image.Options{
-		Engine: a.docker, Behavior: behavior, Accounts: i.accounts, Log: a.log,
+		Engine: a.imageEngine(), Behavior: behavior, Accounts: i.accounts, Log: a.log,
 		Parallel: a.cfg.ImagePullsAtOnce, Upfront: a.cfg.DependentContainersPullUpfront,
 		Ended: func() {
 			if i.cleaner != nil {

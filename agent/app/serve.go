@@ -144,6 +144,10 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	if images.cleaner != nil {
 		parts = append(parts, part{"image clean-up", images.cleaner.Run})
 	}
+	if a.meter != nil {
+		a.readMetrics(roles, reporter, map[string]func() bool{"acs": session.Connected, "tcs": telemetry.Connected})
+		parts = append(parts, part{"metrics", a.serveMetrics})
+	}
 	parts = append(parts, part{"doctor", a.health.doctor.Run})
 	if keepRules != nil {
 		parts = append(parts, part{"packet rules", keepRules})
@@ -200,6 +204,7 @@ func (a *agent) session(roles *credentials.Store, attachments *network.Attachmen
 		},
 		Dialed: func(endpoint string, err error) {
 			a.health.plane.Dialed(err)
+			a.meter.Dialed("acs", err)
 			a.dialed(endpoint, err)
 		},
 		Signing: a.credentials, TLS: tls, Proxy: a.proxy.ForRequest,

@@ -93,7 +93,7 @@ func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
 	})
 	e.gate = gate.New(gate.Options{
 		Credentials: credentialsendpoint.New(credentialsendpoint.Options{
-			Store: e.roles, Directory: e.directory, Audit: e.audit, Bound: bound, Log: e.log,
+			Store: e.roles, Directory: e.directory, Audit: e.audit, Bound: bound, Served: a.meter.CredentialsServed, Log: e.log,
 		}),
 		Metadata: metadata.New(metadata.Options{
 			Directory: e.directory, Instance: e.me.Load, Tags: tagsAPI{api}, Stats: statsOf(a.usage), Bound: bound, Log: e.log,

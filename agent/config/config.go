@@ -136,11 +136,12 @@ type Config struct {
 
 	// Metrics (1.10.8).
 
-	DisableMetrics         bool
-	PollMetrics            bool
-	PollingMetricsWait     time.Duration
-	RuntimeStats           bool
-	PrometheusPortReserved bool
+	DisableMetrics     bool
+	PollMetrics        bool
+	PollingMetricsWait time.Duration
+	RuntimeStats       bool
+	Prometheus         bool
+	PrometheusAddress  string
 
 	// GPU, accelerators, EBS, gMSA, FSx (1.10.9).
 

@@ -109,7 +109,7 @@ func (l *loader) deriveLinux() {
 		return "from CREDENTIALS_FETCHER_HOST"
 	})
 	c.GMSADomainless = c.GMSA
-	if c.PrometheusPortReserved {
+	if c.Prometheus {
 		c.ReservedPorts = withPort(c.ReservedPorts, 51680)
 	}
 	if !l.src.Exists(c.EBSMountDir) {

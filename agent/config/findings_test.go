@@ -73,7 +73,7 @@ func TestFindingsOfAnEnvFile(t *testing.T) {
 		{"ECS_IMAGE_PULL_BEHAVIOR=Always", []string{`warning 1: ECS_IMAGE_PULL_BEHAVIOR: "Always" is not a known word; the default default is used (want default, always, once or prefer-cached)`}},
 		{"ECS_LOG_ROLLOVER_TYPE=daily", []string{`notice 1: ECS_LOG_ROLLOVER_TYPE: "daily" is not a known word; rotation is hourly (want size, hourly or none)`}},
 		{"ECS_LOG_MAX_FILE_SIZE_MB=NaN", []string{`warning 1: ECS_LOG_MAX_FILE_SIZE_MB: "NaN" is not a number above 0; the default 5 is used (want a number above 0)`}},
-		{"ECS_ENABLE_PROMETHEUS_METRICS=true", []string{"notice 1: ECS_ENABLE_PROMETHEUS_METRICS: only reserves TCP port 51680; there is no exporter"}},
+		{"ECS_ENABLE_PROMETHEUS_METRICS=true", nil},
 		{"ECS_ENGINE_AUTH_TYPE=basic", []string{`warning 1: ECS_ENGINE_AUTH_TYPE: "basic" is not a known kind; registries are used without authentication (want docker or dockercfg)`}},
 		{"ECS_ENGINE_AUTH_TYPE=docker", []string{"notice 1: ECS_ENGINE_AUTH_TYPE: has no effect without ECS_ENGINE_AUTH_DATA"}},
 		{`ECS_ENGINE_AUTH_DATA={"r":{}}`, []string{"notice 1: ECS_ENGINE_AUTH_DATA: has an effect only if ECS_ENGINE_AUTH_TYPE is set"}},

@@ -28,9 +28,14 @@ func metricsSettings() []Setting {
 		}),
 		{
 			Name: "ECS_ENABLE_PROMETHEUS_METRICS", JSON: "PrometheusMetricsEnabled", On: onLinux, Linux: "false",
-			Text:   "TCP port 51680 is reserved. There is no exporter.",
-			value:  as(boolean, func(c *Config) *bool { return &c.PrometheusPortReserved }),
-			verify: verifyPrometheus,
+			Text:  "Metrics for Prometheus are served at `/metrics` of `ECS_PROMETHEUS_ADDRESS`, and TCP port 51680 is reserved.",
+			value: as(boolean, func(c *Config) *bool { return &c.Prometheus }),
+		},
+		{
+			Name: "ECS_PROMETHEUS_ADDRESS", Ours: true, On: onLinux, Linux: "127.0.0.1:51680",
+			Needs: []condition{{"`ECS_ENABLE_PROMETHEUS_METRICS` is on", func(c *Config) bool { return c.Prometheus }}},
+			Text:  "Listen address of the metrics for Prometheus.",
+			value: as(address, func(c *Config) *string { return &c.PrometheusAddress }),
 		},
 		both("localhost", Setting{
 			Name:  "ECS_AGENT_HEALTHCHECK_HOST",

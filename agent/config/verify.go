@@ -242,13 +242,6 @@ func verifyTags(c *Config) []complaint {
 	return all
 }
 
-func verifyPrometheus(c *Config) []complaint {
-	if !c.PrometheusPortReserved {
-		return nil
-	}
-	return notice("only reserves TCP port 51680; there is no exporter", "")
-}
-
 func verifyLogDriver(c *Config) []complaint {
 	if c.Explicit("ECS_LOGLEVEL_ON_INSTANCE") {
 		return notice("has no effect: "+noContainer, "")

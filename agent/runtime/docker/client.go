@@ -32,6 +32,7 @@ type Options struct {
 	TLS *tls.Config
 	// Timeouts are the limits of the operations; zero fields take the defaults.
 	Timeouts Timeouts
+	Observe  Observer // may be nil
 	Log      *zap.Logger
 }
 
@@ -41,6 +42,7 @@ type Client struct {
 	tls     *tls.Config
 	limits  Timeouts
 	log     *zap.Logger
+	observe Observer
 	session atomic.Pointer[session]
 }
 
@@ -56,10 +58,11 @@ type session struct {
 // runtime.ErrUnavailable.
 func New(ctx context.Context, opts Options) (*Client, error) {
 	c := &Client{
-		host:   opts.Host,
-		tls:    opts.TLS,
-		limits: opts.Timeouts.or(DefaultTimeouts(goruntime.GOOS)),
-		log:    opts.Log,
+		host:    opts.Host,
+		tls:     opts.TLS,
+		limits:  opts.Timeouts.or(DefaultTimeouts(goruntime.GOOS)),
+		log:     opts.Log,
+		observe: opts.Observe,
 	}
 	if c.host == "" {
 		c.host = client.DefaultDockerHost
@@ -83,6 +86,21 @@ func (c *Client) Close() {
 // api returns the client of the library for the settled API version.
 func (c *Client) api() *client.Client { return c.session.Load().api }
 
+// observed lets the observer, if there is one, see the calls of a pool that is ready.
+func (c *Client) observed(pool *http.Transport) client.Opt {
+	if c.observe == nil {
+		return func(*client.Client) error { return nil }
+	}
+	return func(api *client.Client) error {
+		if c.tls != nil { // which the library cannot see behind the observer
+			if err := client.WithScheme("https")(api); err != nil {
+				return err
+			}
+		}
+		return client.WithHTTPClient(&http.Client{Transport: timed{pool, c.observe}, CheckRedirect: client.CheckRedirect})(api)
+	}
+}
+
 // dial makes a client of the library with a connection pool of its own. Without a
 // version, the library's newest is used.
 func (c *Client) dial(version string) (*client.Client, error) {
@@ -95,6 +113,7 @@ func (c *Client) dial(version string) (*client.Client, error) {
 	api, err := client.NewClientWithOpts(
 		client.WithHTTPClient(&http.Client{Transport: pool, CheckRedirect: client.CheckRedirect}),
 		client.WithHost(c.host),
+		c.observed(pool),
 		client.WithUserAgent("ecs-agent"),
 		client.WithVersion(version),
 		// Nobody collects traces: leave out the work of making them for each call.

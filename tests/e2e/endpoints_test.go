@@ -192,6 +192,18 @@ wget -S -qO- "http://%s$p" 2>&1 | grep "^ *HTTP/"; done; echo done; sleep 60`, u
 	if status, _ := e.asked(uri); status != 200 {
 		t.Errorf("the owner's credentials from the host: %d", status)
 	}
+	// Introspection shows no id that opens something.
+	for _, path := range []string{"/v1/tasks", "/v1/tasks?taskarn=" + owner.TaskARN, "/v1/metadata"} {
+		_, body, err := e.Introspect(e.ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{strings.TrimPrefix(uri, "/v2/credentials/"), strings.TrimPrefix(endpoint, "/v4/")} {
+			if strings.Contains(string(body), id) {
+				t.Errorf("introspection %s shows %s", path, id)
+			}
+		}
+	}
 	// Names that were rebound reach nothing.
 	r, err := http.NewRequestWithContext(e.ctx, "GET", "http://"+e.TaskEndpoint+uri, nil)
 	if err != nil {

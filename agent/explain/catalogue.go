@@ -68,7 +68,7 @@ func Catalogue() []ErrorName {
 		{Name: "CannotGetDockerclientError", Where: OnContainer, When: "There is no way to speak the Docker API version that is needed.", Message: "`(v<ver>) - <cause>`", Shown: "agent/runtime/docker TestVersions"},
 		{Name: "CannotGetDockerClientVersionError", Where: OnContainer, When: "Docker did not tell its version.", Message: theCause, Shown: "agent/runtime/docker TestVersions"},
 		{Name: "OutOfMemoryError", Where: OnContainer, When: "The kernel killed the container because it used more memory than its limit.", Message: "`Container killed due to memory usage`", Shown: "tests/taskengine TestReasons/killed for memory"},
-		{Name: "DockerStateError", Where: OnContainer, When: "Docker itself reports an error for the container.", Message: "that error", Shown: "tests/taskengine TestReasons/docker's own error"},
+		{Name: "DockerStateError", Where: OnContainer, When: "Docker itself reports an error for the container.", Message: "that error", Shown: "agent/task TestExit"},
 		{Name: "ContainerVanishedError", Where: OnContainer, When: "The container was gone when the agent came back.", Message: "`No container matching saved ID found`", Shown: "tests/taskengine TestReasons/removed while the agent is down"},
 		{Name: "ContainerNetworkingError", Where: OnContainer, When: "The task's network could not be set up.", Message: "e.g. `container resource provisioning: failed to setup network namespace: <e>`", Shown: "agent/engine TestNoTaskNetwork"},
 		{Name: "HostConfigError", Where: OnContainer, When: "What the definition asks of the host cannot be had: links, volumes, ports, log credentials, GPUs, or a document that cannot be decoded.", Message: "what is wrong", Shown: "tests/taskengine TestReasons/volume is unknown"},

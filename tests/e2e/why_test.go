@@ -35,9 +35,13 @@ type told struct {
 	Timeline                        []struct{ At, Container, Event, Detail string }
 }
 
+// told is empty while the agent does not know the task yet.
 func (e *env) told(arn string) told {
 	e.t.Helper()
 	status, body, err := e.Introspect(e.ctx, "/v1/tasks/"+url.PathEscape(arn)+"/timeline")
+	if err == nil && status == http.StatusNotFound {
+		return told{}
+	}
 	if err != nil || status != http.StatusOK {
 		e.t.Fatalf("timeline of %s: %d, %v, %s", arn, status, err, body)
 	}
@@ -69,7 +73,7 @@ func TestAgentTellsWhyTasksWait(t *testing.T) {
 	// A registry that stalls.
 	ref, repository := e.misbehaving(registry.Fault{Stall: true, Blobs: true})
 	pulling := e.launch(definition(sleeper("app", M{"image": ref})))
-	e.waits(pulling, "image "+ref+": pull")
+	e.waits(pulling, "image "+ref+": ") // its digest, or its pull
 	shared.registry.Set(repository, registry.Fault{})
 	e.stop(pulling)
 

@@ -2,13 +2,10 @@ package taskengine
 
 import (
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/docker/docker/api/types/container"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"ecsagent/agent/engine"
@@ -69,9 +66,6 @@ func (r *rig) bad(f registry.Fault) (byTag, byDigest string) {
 	name, _, _ := strings.Cut(ref, repository)
 	return ref, name + repository + "@" + digest
 }
-
-// folder is a folder of the host of a rig's own.
-func (r *rig) folder() string { return filepath.Join(r.dir, "folder") }
 
 func registryAnswers(f registry.Fault) func(*rig) *task.Spec {
 	return one(func(r *rig) task.Container {
@@ -206,31 +200,6 @@ var recipes = map[string]recipe{
 		r.proxy.Disturb(events, 0, proxy.Hang())
 		r.start()
 	}, want: outcome{reason: "ContainerVanishedError: No container matching saved ID found", exit: "none", made: true}},
-	"docker's own error": {
-		build: one(func(r *rig) task.Container {
-			if err := os.MkdirAll(r.folder(), 0o755); err != nil {
-				r.t.Fatal(err)
-			}
-			return sleeper("a", hostConfig(`{"Mounts":[{"Type":"bind","Source":"`+r.folder()+`","Target":"/x"}]}`))
-		}),
-		then: func(r *rig, spec *task.Spec) {
-			// While the agent is down somebody restarts the container, which cannot start
-			// any more.
-			id := r.becomes(spec, task.Running).Containers[0].RuntimeID
-			r.stop()
-			r.kill(id, "KILL")
-			r.eventually("the container to end", func() bool { return r.single(spec).State == "exited" })
-			if err := os.RemoveAll(r.folder()); err != nil {
-				r.t.Fatal(err)
-			}
-			if err := shared.docker.ContainerStart(r.ctx, id, container.StartOptions{}); err == nil {
-				r.t.Fatal("the container started without its mount")
-			}
-			r.proxy.Disturb(events, 0, proxy.Hang()) // what it listens to first is the last second
-			r.start()
-		},
-		want: outcome{reason: "DockerStateError: .*", exit: `\d+`, made: true},
-	},
 
 	// Tasks.
 	"link to nobody": {build: plainly(func(c *task.Container) { c.Links = []string{"x"} }),

@@ -15,6 +15,7 @@ import (
 	"ecsagent/agent/awsenv"
 	"ecsagent/agent/credentials"
 	"ecsagent/agent/doctor"
+	"ecsagent/agent/drain"
 	"ecsagent/agent/endpoint/introspection"
 	"ecsagent/agent/engine"
 	"ecsagent/agent/network"
@@ -155,7 +156,20 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	if systemd != nil {
 		parts = append(parts, part{"systemd", systemd.run})
 	}
-	return parts, release, nil
+	return append(parts, a.endings()...), release, nil
+}
+
+// endings are the parts that deal with the end of the host.
+func (a *agent) endings() []part {
+	parts := []part{{"control", a.control}}
+	if a.cfg.SpotInstanceDraining && !a.imds.Blackholed() {
+		parts = append(parts, part{"draining", func(ctx context.Context) error {
+			return drain.Run(ctx, drain.Options{
+				Metadata: a.imds, API: a.api, Cluster: a.cluster, InstanceARN: func() string { return a.me.InstanceARN }, Log: a.log,
+			})
+		}})
+	}
+	return parts
 }
 
 // updatesEnabled is true only where the operator named a place for updates: the ones

@@ -201,7 +201,7 @@ func lifecycleSettings() []Setting {
 	return []Setting{
 		both("false", Setting{
 			Name: "ECS_ENABLE_SPOT_INSTANCE_DRAINING", JSON: "SpotInstanceDrainingEnabled", Needs: []condition{onEC2},
-			Text:  "A Spot interruption notice sets the container instance to DRAINING.",
+			Text:  "A Spot interruption notice or a rebalance recommendation sets the container instance to DRAINING.",
 			value: as(boolean, func(c *Config) *bool { return &c.SpotInstanceDraining }),
 		}),
 		both("false", Setting{

@@ -45,6 +45,7 @@ type actor struct {
 	waiting []task.Wait
 
 	cleanup cleanupState
+	milestones
 }
 
 // containerWork is what goes on around one container.
@@ -83,7 +84,7 @@ func newActor(e *Engine, rec *task.Record) *actor {
 		e: e, spec: rec.Spec, st: rec.State, sent: rec.Sent.Task,
 		log:        e.log.With(zap.String("task", rec.Spec.ARN)),
 		box:        newMailbox(),
-		containers: make([]containerWork, len(rec.Spec.Containers)),
+		containers: make([]containerWork, len(rec.Spec.Containers)), milestones: newMilestones(),
 	}
 	if n := len(rec.Spec.Resources); n > 0 {
 		a.provided, a.provisions = make([]*resource.Provided, n), make([]context.CancelFunc, n)
@@ -117,6 +118,7 @@ func (a *actor) run(ctx context.Context) {
 			a.chron.wait([]task.Wait{{Container: -1, For: task.WaitLook}}, time.Now())
 		}
 		a.tell()
+		a.reach(a.st.Known, a.sent)
 		select {
 		case <-ctx.Done():
 			return
@@ -269,6 +271,7 @@ func (a *actor) cancelImages() {
 // leave ends the actor after clean-up. Whoever still asked for something is
 // answered: the task is over.
 func (a *actor) leave() {
+	a.reach(a.st.Known, a.sent)
 	a.e.gone(a.spec.ARN) // before the ARN is free for another task
 	a.e.tasks.Delete(a.spec.ARN)
 	for _, m := range a.box.close() {

@@ -16,6 +16,9 @@ import (
 // (docs/spec/02 section 11.1, C6). For a task that is known only the desired status
 // counts.
 func (e *Engine) Deliver(ctx context.Context, d task.Delivery) error {
+	if e.closing.Load() {
+		return errHostStops
+	}
 	release, err := e.serially(ctx)
 	if err != nil {
 		return err

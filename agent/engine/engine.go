@@ -29,6 +29,8 @@ type Engine struct {
 	starts    places
 	seq       atomic.Int64
 	refusing  atomic.Int32 // tasks whose state the disk refuses
+	closing   atomic.Bool  // the host shuts down
+	stopBy    atomic.Int64 // when it wants containers to have ended; 0 for no such time
 
 	delivering chan struct{} // held by the Deliver or Advance under way
 	started    chan struct{} // closed when Run has begun

@@ -28,7 +28,10 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("GET /_local/stats", loopbackOnly(s.stats))
 	mux.Handle("POST /_local/shutdown", loopbackOnly(s.shutdown))
 	if s.options.IMDS {
-		mux.Handle("/latest/", newMetadata(s.options.Region, s.options.Account))
+		m := newMetadata(s.options.Region, s.options.Account)
+		mux.Handle("/latest/", m)
+		mux.Handle("PUT /_local/imds/{path...}", loopbackOnly(m.set))
+		mux.Handle("DELETE /_local/imds/{path...}", loopbackOnly(m.set))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/ws") {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"ecsagent/controlplane/service"
@@ -23,7 +24,30 @@ const (
 // EC2 mode (docs/spec/01 sections 1.2.6 and 5.1). Tokens are given out and not
 // asked for.
 type metadata struct {
+	mu     sync.Mutex
 	values map[string]string // by path below /latest/
+}
+
+// maxNotice bounds what set takes.
+const maxNotice = 64 << 10
+
+// set is PUT and DELETE of a path: it makes EC2 say something that it says later only,
+// such as meta-data/spot/instance-action.
+func (m *metadata) set(w http.ResponseWriter, r *http.Request) {
+	path := r.PathValue("path")
+	text, err := io.ReadAll(io.LimitReader(r.Body, maxNotice))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r.Method == http.MethodDelete {
+		delete(m.values, path)
+	} else {
+		m.values[path] = string(text)
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func newMetadata(region, account string) *metadata {
@@ -77,7 +101,9 @@ func (m *metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "meta-data/iam/security-credentials/"+metadataRole:
 		writeJSON(w, roleDocument(time.Now()))
 	default:
+		m.mu.Lock()
 		value, ok := m.values[path]
+		m.mu.Unlock()
 		if !ok {
 			http.NotFound(w, r)
 			return

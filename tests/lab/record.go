@@ -174,3 +174,28 @@ func Violations(happened []Event, reports []Report, restarts ...string) []string
 	slices.Sort(bad)
 	return bad
 }
+
+// WrongExits compares the exit codes that ECS accepted with those that Docker told. A
+// container that never started has none to compare.
+func WrongExits(happened []Event, reports []Report) []string {
+	told := map[string]string{}
+	for _, e := range happened {
+		if e.Action == "die" {
+			told[e.Task+" "+e.Container] = e.Exit
+		}
+	}
+	var bad []string
+	for _, r := range reports {
+		for _, c := range r.Containers {
+			want, died := told[r.Task+" "+c.Name]
+			switch {
+			case c.Status != "STOPPED" || !died:
+			case c.ExitCode == nil:
+				bad = append(bad, fmt.Sprintf("%s %s: reported without an exit code, Docker told %s", r.Task, c.Name, want))
+			case fmt.Sprint(*c.ExitCode) != want:
+				bad = append(bad, fmt.Sprintf("%s %s: exit code %d was reported, Docker told %s", r.Task, c.Name, *c.ExitCode, want))
+			}
+		}
+	}
+	return bad
+}

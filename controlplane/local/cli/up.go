@@ -130,6 +130,9 @@ Start an agent on this machine, as root:
 `, url, f.region)
 	if f.imds {
 		a.printf("or in EC2 mode, with AWS_EC2_METADATA_SERVICE_ENDPOINT=%s instead of ECS_EXTERNAL\n", url)
+		a.printf(`Have EC2 announce the end of the instance (needs ECS_ENABLE_SPOT_INSTANCE_DRAINING=true):
+  curl -H 'X-Ecs-Local: 1' -X PUT %s/_local/imds/meta-data/spot/instance-action -d '{"action":"terminate","time":"soon"}'
+`, url)
 	}
 	if f.secrets != "" {
 		a.printf("and with secrets from %s: AWS_ENDPOINT_URL_SECRETS_MANAGER=%s\n", f.secrets, url)

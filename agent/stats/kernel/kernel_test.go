@@ -397,3 +397,30 @@ func FuzzParsers(f *testing.F) {
 		_, _ = parseNetwork(text, func([]byte) bool { return true })
 	})
 }
+
+// BenchmarkRead is one sample of a container with cgroup v1, the costlier version; the
+// files are plain ones here.
+func BenchmarkRead(b *testing.B) {
+	h := host{root: b.TempDir()}
+	for _, files := range []map[string]string{legacy("docker/"+id, "cpu", "cpuacct"), processes()} {
+		for name, text := range files {
+			name = filepath.Join(h.root, filepath.FromSlash(name))
+			if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	s := New(Options{Cgroup: filepath.Join(h.root, "cgroup"), Proc: filepath.Join(h.root, "proc"), Version: 1})
+	defer s.Close()
+	m, err := s.Open(b.Context(), stats.Target{ID: id, OwnNetwork: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Read(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

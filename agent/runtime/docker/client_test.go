@@ -130,7 +130,7 @@ func TestErrorNames(t *testing.T) {
 	const short = 20 * time.Millisecond
 	limits := Timeouts{
 		Create: short, Start: short, StopGrace: short, Kill: short, Inspect: short, Remove: short, List: short, Ping: short, ImageInspect: short,
-		Manifest: short, PullBegin: short, Tag: short, RemoveImage: short, Volume: short, Plugins: short, Info: short,
+		Manifest: short, PullBegin: short, Tag: short, RemoveImage: short, Volume: short, Plugins: short, Info: short, Stats: short,
 	}
 	ctx := context.Background()
 	tests := []struct {
@@ -157,6 +157,7 @@ func TestErrorNames(t *testing.T) {
 		{"GET /volumes/v", "CannotInspectVolumeError", "inspecting volume", func(c *Client) error { _, err := c.InspectVolume(ctx, "v"); return err }},
 		{"DELETE /volumes/v", "CannotRemoveVolumeError", "removing volume", func(c *Client) error { return c.RemoveVolume(ctx, "v") }},
 		{"GET /info", "CannotGetDockerClientVersionError", "getting info", func(c *Client) error { _, err := c.Info(ctx); return err }},
+		{"GET /containers/x/stats", "CannotGetStatsError", "reading stats", func(c *Client) error { _, err := c.Stats(ctx, "x"); return err }},
 		{"GET /plugins", "CannotListPluginsError", "listing plugins", func(c *Client) error { _, err := c.VolumePlugins(ctx); return err }},
 	}
 	f := newFake(t)

@@ -3,20 +3,15 @@ package docker
 import (
 	"context"
 	"io"
-	"time"
 )
 
-// One answer about usage: how long it may take, and how large it may be in bytes
-// (docs/spec/04 section 8.3).
-const (
-	statsLimit    = 18 * time.Second
-	maxStatsBytes = 1 << 20
-)
+// maxStatsBytes bounds one answer about usage.
+const maxStatsBytes = 1 << 20
 
 // Stats asks what a container uses, once: no stream is opened. The answer is Docker's
 // stats object in JSON.
 func (c *Client) Stats(ctx context.Context, id string) ([]byte, error) {
-	op := operation{name: "CannotGetStatsError", label: "reading stats", limit: statsLimit}
+	op := operation{name: "CannotGetStatsError", label: "reading stats", limit: c.limits.Stats}
 	return call(ctx, op, func(ctx context.Context) ([]byte, error) {
 		answer, err := c.api().ContainerStatsOneShot(ctx, id)
 		if err != nil {

@@ -92,7 +92,7 @@ func TestWatchdogNeedsLife(t *testing.T) {
 		hangs = false
 		time.Sleep(20 * time.Second)
 		cancel()
-		_ = <-done
+		<-done
 		if n := strings.Count(strings.Join(told, "\n"), "WATCHDOG=1"); n < 4 || n > 6 || told[0] != "READY=1" || told[len(told)-1] != "STOPPING=1" {
 			t.Errorf("told %q", told)
 		}

@@ -132,7 +132,7 @@ func TestCheckIsBounded(t *testing.T) {
 		d.Trigger()
 		synctest.Wait()
 		cancel()
-		_ = <-done
+		<-done
 		if r := d.Report(); r.Number != 1 {
 			t.Errorf("an interrupted examination counts: %+v", r)
 		}

@@ -32,7 +32,7 @@ func serveHealth(t *testing.T, findings ...doctor.Finding) string {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
-	_ = <-done
+	<-done
 	server := httptest.NewServer(introspection.Handler(introspection.Options{Health: d.Report, Log: zap.NewNop()}))
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")

@@ -73,7 +73,7 @@ func TestAgentTellsWhyTasksWait(t *testing.T) {
 	// A registry that stalls.
 	ref, repository := e.misbehaving(registry.Fault{Stall: true, Blobs: true})
 	pulling := e.launch(definition(sleeper("app", M{"image": ref})))
-	e.waits(pulling, "image "+ref+": ") // its digest, or its pull
+	e.waits(pulling, " of "+ref) // its digest, or its pull
 	shared.registry.Set(repository, registry.Fault{})
 	e.stop(pulling)
 

@@ -61,7 +61,6 @@ func Catalogue() []ErrorName {
 		{Name: "CannotCreateVolumeError", Where: OnTask, When: "A volume could not be created. The task's reason is the message alone.", Message: theCause, Shown: "agent/runtime/docker TestErrorNames"},
 		{Name: "CannotInspectVolumeError", Where: OnTask, When: "A volume could not be looked at. The task's reason is the message alone.", Message: theCause, Shown: "agent/runtime/docker TestErrorNames"},
 		{Name: "CannotRemoveVolumeError", Where: InLog, When: "A volume could not be removed in clean-up.", Message: theCause, Shown: "agent/runtime/docker TestErrorNames"},
-		{Name: "CannotGetStatsError", Where: InLog, When: "Docker did not tell what a container uses.", Message: theCause, Own: true, Shown: "agent/runtime/docker TestStatsFail"},
 		{Name: "CannotListPluginsError", Where: InLog, When: "Docker did not list its volume plugins.", Message: theCause, Shown: "agent/runtime/docker TestErrorNames"},
 		{Name: "CannotGetStatsError", Where: InLog, When: "Docker did not tell what a container uses, where the agent does not read that itself.", Message: theCause, Own: true, Shown: "agent/runtime/docker TestErrorNames"},
 		{Name: "CannotCreateContainerExecError", Where: InLog, When: "A process could not be added to a container.", Message: theCause, NotMade: "ECS Exec is not there"},

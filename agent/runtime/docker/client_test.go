@@ -182,15 +182,6 @@ func TestErrorNames(t *testing.T) {
 	}
 }
 
-func TestStatsFail(t *testing.T) {
-	f := newFake(t)
-	c := f.connect(t, Timeouts{})
-	f.handle("GET /containers/x/stats", func(w http.ResponseWriter, _ *http.Request) { fail(w, http.StatusInternalServerError, "it broke") })
-	if _, err := c.Stats(t.Context(), "x"); err == nil || reasonOf(err) != "CannotGetStatsError: Error response from daemon: it broke" {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestCancelledCallIsNoTimeout(t *testing.T) {
 	f := newFake(t)
 	f.handle("POST /containers/x/start", stall)

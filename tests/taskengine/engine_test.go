@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"ecsagent/agent/task"
@@ -62,7 +61,11 @@ func (d *dockerd) crash() {
 	if err != nil || pid <= 1 {
 		d.t.Fatalf("process %q: %v", text, err)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	process, err := os.FindProcess(pid)
+	if err == nil {
+		err = process.Kill()
+	}
+	if err != nil {
 		d.t.Fatal(err)
 	}
 }

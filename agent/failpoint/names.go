@@ -9,7 +9,7 @@ var places = map[string][]string{
 	"store": {"tasks", "state", "sent", "sequence", "delete", "meta", "images", "commit"},
 	// Calls to Docker (agent/runtime/docker).
 	"docker": {
-		"version", "listing-plugins", "listing", "inspecting", "pullBegin", "pulled", "MANIFEST_PULLED",
+		"version", "getting-info", "listing-plugins", "listing", "inspecting", "pullBegin", "pulled", "MANIFEST_PULLED",
 		"created", "started", "stopped", "removing", "creating-volume", "inspecting-volume", "removing-volume",
 	},
 	// Calls to ECS (agent/awsenv).

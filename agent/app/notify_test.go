@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,12 +72,12 @@ func TestNobodyIsTold(t *testing.T) {
 func TestWatchdogNeedsLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []string
-		hangs := false
+		var hangs atomic.Bool
 		m := &manager{
 			every: 10 * time.Second, log: zap.NewNop(),
 			send: func(state string) (bool, error) { told = append(told, state); return true, nil },
 			alive: func(ctx context.Context) error {
-				if hangs {
+				if hangs.Load() {
 					<-ctx.Done()
 					return errors.New("hangs")
 				}
@@ -87,12 +88,14 @@ func TestWatchdogNeedsLife(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- m.run(ctx) }()
 		time.Sleep(25 * time.Second)
-		hangs = true
+		hangs.Store(true)
 		time.Sleep(time.Minute)
-		hangs = false
+		hangs.Store(false)
 		time.Sleep(20 * time.Second)
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		if n := strings.Count(strings.Join(told, "\n"), "WATCHDOG=1"); n < 4 || n > 6 || told[0] != "READY=1" || told[len(told)-1] != "STOPPING=1" {
 			t.Errorf("told %q", told)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,13 +31,28 @@ func TestConditionsAreComplete(t *testing.T) {
 
 // patient is a check whose findings a test sets.
 type patient struct {
+	mu       sync.Mutex
 	findings []Finding
 	unknown  bool
 	ran      int
 }
 
+func (p *patient) set(findings ...Finding) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.findings = findings
+}
+
+func (p *patient) runs() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ran
+}
+
 func (p *patient) check(name, kind string) Check {
 	return Check{Name: name, Type: kind, Run: func(context.Context) ([]Finding, bool) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.ran++
 		return p.findings, !p.unknown
 	}}
@@ -75,8 +91,8 @@ func TestDoctor(t *testing.T) {
 
 		time.Sleep(10 * time.Second)
 		broke := time.Now()
-		runtime.findings = []Finding{DockerUnreachable.Found("no such socket")}
-		disk.findings = []Finding{DiskNearlyFull.Found("/: 1 MiB")}
+		runtime.set(DockerUnreachable.Found("no such socket"))
+		disk.set(DiskNearlyFull.Found("/: 1 MiB"))
 		d.Trigger()
 		synctest.Wait()
 		want(2, InstanceStatus{Status: Impaired, LastUpdated: broke, LastStatusChange: broke},
@@ -85,16 +101,17 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		// The timer runs from the last examination; another cause is no change.
-		runtime.findings = []Finding{DockerUnreachable.Found("still no such socket")}
+		runtime.set(DockerUnreachable.Found("still no such socket"))
 		time.Sleep(interval - time.Second)
-		if runtime.ran != 2 {
-			t.Errorf("examined %d times", runtime.ran)
+		if n := runtime.runs(); n != 2 {
+			t.Errorf("examined %d times", n)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
 		want(3, InstanceStatus{Status: Impaired, LastUpdated: time.Now(), LastStatusChange: broke},
 			InstanceStatus{Status: OK, LastUpdated: time.Now(), LastStatusChange: begin})
-		runtime.findings, disk.findings = nil, nil
+		runtime.set()
+		disk.set()
 		time.Sleep(interval)
 		synctest.Wait()
 		cancel()
@@ -132,7 +149,9 @@ func TestCheckIsBounded(t *testing.T) {
 		d.Trigger()
 		synctest.Wait()
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		if r := d.Report(); r.Number != 1 {
 			t.Errorf("an interrupted examination counts: %+v", r)
 		}

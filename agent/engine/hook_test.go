@@ -73,10 +73,10 @@ func (h *fakeHook) Provision(ctx context.Context, s *task.Snapshot, r *task.Reso
 
 func (h *fakeHook) CleanUp(_ context.Context, s *task.Snapshot, r *task.Resource, data map[string]string) error {
 	h.note(fmt.Sprintf("remove %s %s", s.ID(), data["lease"]))
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.stays == nil {
-		h.mu.Lock()
 		delete(h.made, s.ID())
-		h.mu.Unlock()
 	}
 	return h.stays
 }
@@ -92,6 +92,12 @@ func (h *fakeHook) Sweep(_ context.Context, known func(string) bool) error {
 	}
 	return nil
 }
+
+// stay sets CleanUp's answer.
+func (h *fakeHook) stay(err error) { h.mu.Lock(); h.stays = err; h.mu.Unlock() }
+
+// there is how many resources there are.
+func (h *fakeHook) there() int { h.mu.Lock(); defer h.mu.Unlock(); return len(h.made) }
 
 func (h *fakeHook) note(call string) {
 	h.mu.Lock()
@@ -303,12 +309,12 @@ func TestResourceCleanUpInsists(t *testing.T) {
 		r.stopTask(spec)
 		r.Sent(spec.ARN, task.Sent{Task: task.Stopped})
 		r.pass(time.Hour)
-		if len(r.docker.Containers()) != 0 || len(second.made) != 0 || len(first.made) != 1 || r.Snapshot(spec.ARN) == nil {
+		if len(r.docker.Containers()) != 0 || second.there() != 0 || first.there() != 1 || r.Snapshot(spec.ARN) == nil {
 			t.Fatalf("first %v, second %v", first.told(), second.told())
 		}
-		first.stays = nil
+		first.stay(nil)
 		r.pass(time.Hour)
-		if len(first.made) != 0 || r.Snapshot(spec.ARN) != nil {
+		if first.there() != 0 || r.Snapshot(spec.ARN) != nil {
 			t.Errorf("not removed: %v", first.told())
 		}
 		calls := len(first.told())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -343,9 +344,12 @@ func TestCleanerRuns(t *testing.T) {
 func TestWatermarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost()
+		var mu sync.Mutex // of the next three
 		percent, looks := 80.0, 0
 		var failure error
 		h.during = func(call string) {
+			mu.Lock()
+			defer mu.Unlock()
 			if call == "remove image" {
 				percent -= 12
 			}
@@ -355,6 +359,8 @@ func TestWatermarks(t *testing.T) {
 			record("3", time.Minute, 2*time.Minute, "c"), record("4", time.Minute, time.Minute, "d"),
 		}
 		c, _ := cleaned(t, h, records, CleanerOptions{Idle: true, Disk: Watermarks{High: 85, Low: 70, Used: func(context.Context) (float64, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			looks++
 			return percent, failure
 		}}})
@@ -376,17 +382,22 @@ func TestWatermarks(t *testing.T) {
 			{percent: 99, removed: "a c d", left: 99},
 			{percent: 20, removed: "a c d", left: 20},
 		} {
+			mu.Lock()
 			percent, failure = step.percent, step.err
 			before := looks
+			mu.Unlock()
 			if step.kick {
 				c.Kick()
 			} else {
 				time.Sleep(time.Minute)
 			}
 			synctest.Wait()
-			if got := strings.Join(h.gone(), " "); got != step.removed || percent != step.left || looks == before {
+			got := strings.Join(h.gone(), " ")
+			mu.Lock()
+			if got != step.removed || percent != step.left || looks == before {
 				t.Errorf("%+v: removed %q, %v%% left, looked %d times", step, got, percent, looks-before)
 			}
+			mu.Unlock()
 		}
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) || len(h.wrong) > 0 {

@@ -29,6 +29,13 @@ type service struct {
 	fail     func(call int, in *ecsapi.SubmitTaskStateChangeInput) error
 }
 
+// count is how often it was called.
+func (s *service) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls
+}
+
 func (s *service) SubmitTaskStateChange(ctx context.Context, in *ecsapi.SubmitTaskStateChangeInput) (*ecsapi.SubmitTaskStateChangeOutput, error) {
 	s.mu.Lock()
 	s.calls++

@@ -63,6 +63,20 @@ func (f *fakeSource) set(id string, change func(*stats.Sample)) {
 	f.used[id] = s
 }
 
+// lose makes a container's cgroup go away.
+func (f *fakeSource) lose(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.used, id)
+}
+
+// setTask sets the counters of the task's network.
+func (f *fakeSource) setTask(n map[string]stats.Network) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.task = n
+}
+
 type fakeMeter struct {
 	f  *fakeSource
 	id string
@@ -326,7 +340,7 @@ func TestRestart(t *testing.T) {
 			t.Errorf("restarts %v", n)
 		}
 		// It exits: its cgroup is gone, then a new one is there.
-		delete(r.source.used, "id0")
+		r.source.lose("id0")
 		r.after(time.Second)
 		r.state.Containers[0].RestartCount = 1
 		r.tell()
@@ -426,7 +440,7 @@ func TestTaskNetworks(t *testing.T) {
 				t.Errorf("%+v is thought to have a network of its own", target)
 			}
 		}
-		r.source.task = map[string]stats.Network{"eni": {RxBytes: 1000, TxBytes: 10}}
+		r.source.setTask(map[string]stats.Network{"eni": {RxBytes: 1000, TxBytes: 10}})
 		r.after(5 * time.Second)
 		if got := r.stats("id1"); got.Networks != nil || got.Rates != nil {
 			t.Errorf("counters before one interval: %+v", got.Networks)
@@ -438,7 +452,7 @@ func TestTaskNetworks(t *testing.T) {
 		if got := r.Round().Tasks[0].Containers[1]; got.Network != nil {
 			t.Errorf("one sample makes a set: %+v", got.Network)
 		}
-		r.source.task = map[string]stats.Network{"eni": {RxBytes: 3000, TxBytes: 20}}
+		r.source.setTask(map[string]stats.Network{"eni": {RxBytes: 3000, TxBytes: 20}})
 		r.after(10 * time.Second)
 		for _, id := range []string{"id0", "id1", "id2"} {
 			got := r.stats(id)

@@ -210,7 +210,6 @@ func (d database) lock() (*os.File, error) {
 			return nil, fmt.Errorf("open the address database: %w", err)
 		}
 		if err := flock(f, time.Until(end)); err != nil {
-			f.Close()
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return nil, plugin.TryAgain("the address database %s has been locked by another process for %s", d.path, d.wait)
 			}
@@ -228,26 +227,41 @@ func (d database) lock() (*os.File, error) {
 }
 
 // flock waits for the kernel to grant the lock: it is handed over at once, where asking
-// again and again costs both sides time. One that is given up goes with the process.
+// again and again costs both sides time. The file is closed when there is an error; one
+// whose lock is given up is closed once the kernel has granted it, or with the process.
 func flock(f *os.File, wait time.Duration) error {
+	fd := int(f.Fd())
 	try := func(how int) error {
 		for {
-			if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			if err := unix.Flock(fd, how); !errors.Is(err, unix.EINTR) {
 				return err
 			}
 		}
 	}
-	if err := try(unix.LOCK_EX | unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
-		return err
+	if err := try(unix.LOCK_EX | unix.LOCK_NB); err == nil {
+		return nil
+	} else if !errors.Is(err, unix.EWOULDBLOCK) {
+		return errors.Join(err, f.Close())
 	}
-	granted := make(chan error, 1)
-	go func() { granted <- try(unix.LOCK_EX) }()
+	granted, givenUp := make(chan error), make(chan struct{})
+	go func() {
+		err := try(unix.LOCK_EX)
+		select {
+		case granted <- err:
+		case <-givenUp:
+			_ = f.Close() // and with it the lock that nobody wants any more
+		}
+	}()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case err := <-granted:
-		return err
+		if err != nil {
+			return errors.Join(err, f.Close())
+		}
+		return nil
 	case <-timer.C:
+		close(givenUp)
 		return os.ErrDeadlineExceeded
 	}
 }

@@ -170,6 +170,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	default:
 	}
+	ws.SetCloseHandler(func(code int, _ string) error {
+		if !c.deaf.Load() {
+			_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(time.Second)) // as the library does
+		}
+		return nil
+	})
 	s.open[c] = true
 	s.wg.Add(1)
 	s.mu.Unlock()
@@ -344,7 +350,6 @@ func (c *Conn) Cut() {
 // connection open.
 func (c *Conn) IgnoreClose() {
 	c.deaf.Store(true)
-	c.ws.SetCloseHandler(func(int, string) error { return nil })
 }
 
 type pipeListener struct {

@@ -32,7 +32,9 @@ func serveHealth(t *testing.T, findings ...doctor.Finding) string {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
-	<-done
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
 	server := httptest.NewServer(introspection.Handler(introspection.Options{Health: d.Report, Log: zap.NewNop()}))
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")

@@ -3,6 +3,7 @@ package linux
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"os"
 	goruntime "runtime"
 	"strings"
@@ -87,17 +88,16 @@ func devicesOf(table []byte) ([]string, error) {
 		if messages[i].Header.Type != unix.RTM_NEWLINK {
 			continue
 		}
-		attributes, err := syscall.ParseNetlinkRouteAttr(&messages[i])
-		if err != nil {
-			return nil, fmt.Errorf("parse interface: %w", err)
+		if len(messages[i].Data) < unix.SizeofIfInfomsg {
+			return nil, fmt.Errorf("parse interface: a message of %d bytes, want at least %d", len(messages[i].Data), unix.SizeofIfInfomsg)
 		}
 		var name, kind string
-		for _, a := range attributes {
-			switch a.Attr.Type &^ unix.NLA_F_NESTED {
+		for attribute, value := range netlinkAttributes(messages[i].Data[unix.SizeofIfInfomsg:]) {
+			switch attribute {
 			case unix.IFLA_IFNAME:
-				name = strings.TrimRight(string(a.Value), "\x00")
+				name = strings.TrimRight(string(value), "\x00")
 			case unix.IFLA_LINKINFO:
-				kind = linkKind(a.Value)
+				kind = linkKind(value)
 			}
 		}
 		if name != "" && name != "lo" && (kind == "" || kind == "vlan") {
@@ -109,19 +109,28 @@ func devicesOf(table []byte) ([]string, error) {
 
 // linkKind finds the kind among the nested attributes of an interface.
 func linkKind(nested []byte) string {
-	const header = unix.SizeofRtAttr
-	for len(nested) >= header {
-		size := int(binary.NativeEndian.Uint16(nested))
-		kind := binary.NativeEndian.Uint16(nested[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-		if size < header || size > len(nested) {
-			return ""
-		}
+	for kind, value := range netlinkAttributes(nested) {
 		if kind == unix.IFLA_INFO_KIND {
-			return strings.TrimRight(string(nested[header:size]), "\x00")
+			return strings.TrimRight(string(value), "\x00")
 		}
-		nested = nested[min(len(nested), (size+unix.RTA_ALIGNTO-1)&^(unix.RTA_ALIGNTO-1)):]
 	}
 	return ""
+}
+
+// netlinkAttributes walks through attributes up to the first that is damaged. The
+// parser of the standard library panics when the last one is not padded.
+func netlinkAttributes(data []byte) iter.Seq2[uint16, []byte] {
+	const header = unix.SizeofRtAttr
+	return func(yield func(uint16, []byte) bool) {
+		for len(data) >= header {
+			size := int(binary.NativeEndian.Uint16(data))
+			kind := binary.NativeEndian.Uint16(data[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+			if size < header || size > len(data) || !yield(kind, data[header:size]) {
+				return
+			}
+			data = data[min(len(data), (size+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1)):]
+		}
+	}
 }
 
 // MemoryBytes is the host's memory; 0 when it cannot be found out.

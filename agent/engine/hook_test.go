@@ -56,10 +56,12 @@ func (h *fakeHook) Preview(*task.Spec, *task.Resource) resource.Provided { retur
 
 func (h *fakeHook) Provision(ctx context.Context, s *task.Snapshot, r *task.Resource) (resource.Provided, error) {
 	h.note("make " + s.ID())
-	select {
-	case <-time.After(h.delay):
-	case <-ctx.Done():
-		return resource.Provided{}, ctx.Err()
+	if h.delay > 0 {
+		select {
+		case <-time.After(h.delay):
+		case <-ctx.Done():
+			return resource.Provided{}, ctx.Err()
+		}
 	}
 	h.mu.Lock()
 	h.made[s.ID()]++

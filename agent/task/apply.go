@@ -119,7 +119,7 @@ func (a *applier) doneImage(c *ContainerState, d *Done) {
 	}
 	if d.Err == nil {
 		if d.Step.Kind == StepPull {
-			c.Error = nil
+			forgive(c)
 		}
 		return
 	}
@@ -149,7 +149,7 @@ func (a *applier) doneForward(c *ContainerState, d *Done) {
 		a.merge(d.Step.Container, d.Sight)
 		return
 	}
-	c.Error = nil
+	forgive(c)
 	sight := d.Sight
 	if sight != nil && sight.Status == ContainerStopped {
 		// The exit that follows brings its end: by that it is known as one not dealt with.
@@ -350,6 +350,14 @@ func ResourceReason(text string) string {
 func (a *applier) blame(c *ContainerState, err *Error) {
 	if c.Error == nil {
 		c.Error = err
+	}
+}
+
+// forgive drops an error that a later success shows to have done no harm. What a
+// container is being stopped for stays, when a step that was under way succeeds.
+func forgive(c *ContainerState) {
+	if c.Desired != ContainerStopped {
+		c.Error = nil
 	}
 }
 

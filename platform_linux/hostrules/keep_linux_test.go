@@ -45,23 +45,24 @@ func (l *lab) await(k *rules.Keeper, ok func(rules.Status) bool) {
 
 // What programs do to each other's rules is undone within moments of it.
 func TestKeeperPutsBack(t *testing.T) {
+	type deed struct{ name, command string }
 	for _, c := range []struct {
 		backend rules.Backend
-		what    map[string]string
+		what    []deed
 	}{
-		{rules.NFT, map[string]string{
-			"flush all":            "nft flush ruleset",
-			"a rule":               "nft delete rule ip ecs-agent input handle $(nft -a list chain ip ecs-agent input | sed -n 's/.*R2 .*handle //p')",
-			"the table":            "nft delete table ip ecs-agent",
-			"a chain":              "nft flush chain ip6 ecs-agent input",
-			"input comes to drop":  `nft -f - <<< 'table inet site { chain input { type filter hook input priority 0; policy drop; ct state established accept; }; }'`,
-			"that table once more": `nft -f - <<< 'flush table inet site; table inet site { chain input { ct state established accept; }; }'`,
+		{rules.NFT, []deed{
+			{"flush all", "nft flush ruleset"},
+			{"a rule", "nft delete rule ip ecs-agent input handle $(nft -a list chain ip ecs-agent input | sed -n 's/.*R2 .*handle //p')"},
+			{"the table", "nft delete table ip ecs-agent"},
+			{"a chain", "nft flush chain ip6 ecs-agent input"},
+			{"input comes to drop", `nft -f - <<< 'table inet site { chain input { type filter hook input priority 0; policy drop; ct state established accept; }; }'`},
+			{"that table once more", `nft -f - <<< 'flush table inet site; table inet site { chain input { ct state established accept; }; }'`},
 		}},
-		{rules.IPT, map[string]string{
-			"flush nat":        "iptables -t nat -F",
-			"flush all":        "nft flush ruleset",
-			"flush input":      "iptables -F INPUT",
-			"a restore of all": `iptables-restore <<< $'*filter\n:INPUT DROP [0:0]\n-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT'`,
+		{rules.IPT, []deed{
+			{"flush nat", "iptables -t nat -F"},
+			{"flush all", "nft flush ruleset"},
+			{"flush input", "iptables -F INPUT"},
+			{"a restore of all", `iptables-restore <<< $'*filter\n:INPUT DROP [0:0]\n-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT'`},
 		}},
 	} {
 		t.Run(string(c.backend), func(t *testing.T) {
@@ -69,12 +70,12 @@ func TestKeeperPutsBack(t *testing.T) {
 			l := newLab(t)
 			k := l.keep(c.backend)
 			l.container.expect("a bridge task", "169.254.170.2:80", "tasks")
-			for name, command := range c.what {
+			for _, d := range c.what {
 				before := k.Status().Restored
-				l.host.run("bash", "-ec", command)
+				l.host.run("bash", "-ec", d.command)
 				l.await(k, func(s rules.Status) bool { return s.Restored > before && s.Err == nil && len(s.Problems) == 0 })
 				if got := l.container.ask("169.254.170.2:80", "tasks"); got != "tasks" {
-					t.Errorf("%s: a bridge task gets %q\n%s", name, got, l.dump())
+					t.Errorf("%s: a bridge task gets %q\n%s", d.name, got, l.dump())
 				}
 			}
 		})

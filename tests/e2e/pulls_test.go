@@ -198,6 +198,11 @@ func TestPullsQueue(t *testing.T) {
 	}
 	other := e.launch(definition(sleeper("other", M{"image": refs[1]})))
 	e.awaitImageWait(other, "1st in queue")
+	// What the queue says is of the image; the task is in it once it knows the digest.
+	e.eventually(30*time.Second, "the digest of the other task's image", func() (bool, error) {
+		task, err := e.ECS.Describe(e.ctx, other)
+		return err == nil && task.Container("other").ImageDigest != "", err
+	})
 	shared.registry.Set(repositories[1], registry.Fault{Blobs: true, Rate: 1 << 20})
 	e.stop(tasks[0])
 	e.awaitImageWait(tasks[2], "1st in queue")

@@ -32,5 +32,10 @@ func (e *env) eventually(d time.Duration, what string, ok func() (bool, error)) 
 	}
 }
 
-// minds waits until a container's process heeds SIGTERM.
-func minds(ctx context.Context, id string) { harness.AwaitTermHandler(ctx, shared.docker, id) }
+// minds waits until a container's process heeds SIGTERM. Some never do: it gives up after
+// ten seconds.
+func minds(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	_ = harness.AwaitTermHandler(ctx, shared.docker, id)
+}

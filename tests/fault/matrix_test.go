@@ -89,7 +89,9 @@ func scenario(ctx context.Context, t *testing.T, s *lab.Site) {
 	}
 	run, once := launch(ctx, t, s, service(s, family)), launch(ctx, t, s, job(s, family))
 	app := await(ctx, t, s, run, "RUNNING").Container("app")
-	harness.AwaitTermHandler(ctx, bench.Docker, app.RuntimeID)
+	if err := harness.AwaitTermHandler(ctx, bench.Docker, app.RuntimeID); err != nil {
+		t.Fatal(err)
+	}
 	ended := await(ctx, t, s, once, "STOPPED")
 	if code := exitOf(ended.Container("once")); code != "7" {
 		t.Errorf("exit code of the job %s, want 7", code)
@@ -161,7 +163,7 @@ func TestKilledWhileDockerWorks(t *testing.T) {
 					}
 					once.Do(func() {
 						// The engine gets the call whatever becomes of the caller.
-						*r = *r.WithContext(context.WithoutCancel(r.Context()))
+						*r = *proxy.Detach(r)
 						close(reached)
 						<-hold
 					})

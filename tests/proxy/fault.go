@@ -136,9 +136,23 @@ func Slow(d time.Duration) Action {
 func Hold(until <-chan struct{}) Action {
 	return func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		<-until
-		forward.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
+		forward.ServeHTTP(w, Detach(r))
 	}
 }
+
+// Detach is the call with a context that outlives its client.
+func Detach(r *http.Request) *http.Request {
+	return r.WithContext(lasting{context.WithoutCancel(r.Context())})
+}
+
+// lasting is a context that nobody cancels but that has a Done channel: without one
+// httputil.ReverseProxy asks the connection itself whether the client has gone, and
+// cancels the call then.
+type lasting struct{ context.Context }
+
+var never = make(chan struct{})
+
+func (lasting) Done() <-chan struct{} { return never }
 
 // Hang never answers; the engine does not get the call.
 func Hang() Action {
@@ -148,7 +162,7 @@ func Hang() Action {
 // Mute lets the engine do what it is told and never answers.
 func Mute() Action {
 	return func(_ http.ResponseWriter, r *http.Request, forward http.Handler) {
-		forward.ServeHTTP(httptest.NewRecorder(), r.WithContext(context.WithoutCancel(r.Context())))
+		forward.ServeHTTP(httptest.NewRecorder(), Detach(r))
 		<-r.Context().Done()
 	}
 }
@@ -162,7 +176,7 @@ func Reset() Action {
 // answer.
 func LoseAnswer() Action {
 	return func(_ http.ResponseWriter, r *http.Request, forward http.Handler) {
-		forward.ServeHTTP(httptest.NewRecorder(), r.WithContext(context.WithoutCancel(r.Context())))
+		forward.ServeHTTP(httptest.NewRecorder(), Detach(r))
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -172,7 +186,7 @@ func LoseAnswer() Action {
 func Halve() Action {
 	return func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		answer := httptest.NewRecorder()
-		forward.ServeHTTP(answer, r.WithContext(context.WithoutCancel(r.Context())))
+		forward.ServeHTTP(answer, Detach(r))
 		body := answer.Body.Bytes()
 		if len(body) > 1 {
 			w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))

@@ -51,9 +51,19 @@ func (d *docker) bridge(ctx context.Context) (string, error) {
 func (d *docker) ask(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	network, address, err := dialAddress(d.endpoint)
+	body, err := Ask(ctx, d.endpoint, http.MethodGet, "/networks?filters="+url.QueryEscape(`{"driver":["bridge"]}`))
 	if err != nil {
 		return "", err
+	}
+	return defaultBridge(body)
+}
+
+// Ask makes one request of the Docker engine at an endpoint and returns the answer's
+// body. An answer that is no success is an *AnswerError.
+func Ask(ctx context.Context, endpoint, method, path string) ([]byte, error) {
+	network, address, err := dialAddress(endpoint)
+	if err != nil {
+		return nil, err
 	}
 	transport := &http.Transport{
 		DisableKeepAlives: true,
@@ -61,24 +71,33 @@ func (d *docker) ask(ctx context.Context) (string, error) {
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/networks?filters="+url.QueryEscape(`{"driver":["bridge"]}`), nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, nil)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if response.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("it answers %s", response.Status)
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return nil, &AnswerError{response.StatusCode, response.Status}
 	}
-	return defaultBridge(body)
+	return body, nil
 }
+
+// AnswerError is an answer of a Docker engine that is no success.
+type AnswerError struct {
+	Code   int
+	Status string
+}
+
+// Error implements error.
+func (e *AnswerError) Error() string { return "it answers " + e.Status }
 
 // defaultBridge finds the interface in a list of networks.
 func defaultBridge(body []byte) (string, error) {

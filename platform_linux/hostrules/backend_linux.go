@@ -100,21 +100,31 @@ func (m Means) Runner(ctx context.Context, b Backend) (Runner, error) {
 // Remove takes the rules of a plan away, whichever backend made them.
 func (m Means) Remove(ctx context.Context, p Plan) error {
 	p = p.WithoutAll()
+	return m.each(ctx, func(r Runner) error {
+		_, err := r.Apply(ctx, &p)
+		return err
+	})
+}
+
+// each calls do with the runner of every backend by which rules may have been made, and
+// goes on when it fails.
+func (m Means) each(ctx context.Context, do func(Runner) error) error {
 	facts := m.Facts(ctx)
-	var failures []error
-	remove := func(r Runner) {
-		if _, err := r.Apply(ctx, &p); err != nil {
-			failures = append(failures, fmt.Errorf("%s: %w", r.Name(), err))
-		}
-	}
+	var runners []Runner
 	if facts.IPTables {
-		remove(&IPTables{Exec: m.Exec, NoIPv6: !m.has("ip6tables-save")})
+		runners = append(runners, &IPTables{Exec: m.Exec, NoIPv6: !m.has("ip6tables-save")})
 	}
 	if facts.IPTablesLegacy && facts.LegacyRules {
-		remove(&IPTables{Exec: m.Exec, Legacy: true, NoIPv6: !m.has("ip6tables-legacy-save")})
+		runners = append(runners, &IPTables{Exec: m.Exec, Legacy: true, NoIPv6: !m.has("ip6tables-legacy-save")})
 	}
 	if facts.NFTables {
-		remove(&NFTables{NetNS: m.NetNS, IPTables: facts.IPTables})
+		runners = append(runners, &NFTables{NetNS: m.NetNS, IPTables: facts.IPTables})
+	}
+	var failures []error
+	for _, r := range runners {
+		if err := do(r); err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", r.Name(), err))
+		}
 	}
 	return errors.Join(failures...)
 }

@@ -1,6 +1,8 @@
 package hostrules
 
 import (
+	"encoding/binary"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -41,6 +43,20 @@ func defaultRoutes4(text string) (interfaces []string, gateway bool) {
 		gateway = gateway || f[2] != "00000000"
 	}
 	return interfaces, gateway
+}
+
+// taskRoute reads /proc/net/route and reports whether 169.254.170.2 leads over a
+// device. Addresses are numbers in the byte order of the machine.
+func taskRoute(text, device string) bool {
+	address := taskAddress.As4()
+	want := fmt.Sprintf("%08X", binary.NativeEndian.Uint32(address[:]))
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) >= 8 && f[0] == device && f[1] == want && f[7] == "FFFFFFFF" {
+			return true
+		}
+	}
+	return false
 }
 
 // defaultRoutes6 reads /proc/net/ipv6_route. Default routes over loopback are the

@@ -65,6 +65,21 @@ func (s Settings) Apply(p *Plan) (changed bool, err error) {
 	return changed, errors.Join(failures...)
 }
 
+// Left says which settings Undo would change.
+func (s Settings) Left(p *Plan) (problems []Problem) {
+	for _, of := range p.Sysctls {
+		if of.After == "" {
+			continue
+		}
+		have, err := s.get(of.Key)
+		after, afterErr := s.get(of.After)
+		if err == nil && afterErr == nil && have != after {
+			problems = append(problems, Problem{"sysctl", fmt.Sprintf("left over: %s is %s, not %s", dotted(of.Key), have, after)})
+		}
+	}
+	return problems
+}
+
 // Undo gives settings back the value they have by default.
 func (s Settings) Undo(p *Plan) error {
 	var failures []error

@@ -3,6 +3,7 @@ package hostrules
 import (
 	"context"
 	"errors"
+	"os"
 )
 
 // Setup is everything that a plan asks of this host, together.
@@ -18,7 +19,21 @@ func (s Setup) Check(ctx context.Context, p *Plan) (backend string, problems []P
 		return "", nil, err
 	}
 	problems, err = r.Check(ctx, p)
-	return r.Name(), append(problems, ProcSys.Check(p)...), err
+	problems = append(problems, ProcSys.Check(p)...)
+	if p.Route != "" && !s.routed(p) {
+		problems = append(problems, Problem{"route", "missing: route " + taskAddress.String() + " over " + p.Route})
+	}
+	return r.Name(), problems, err
+}
+
+// routed reports whether the plan's route is there. That of another network namespace
+// cannot be read, and is made whether it is there or not.
+func (s Setup) routed(p *Plan) bool {
+	if s.Means.NetNS != 0 {
+		return false
+	}
+	text, err := os.ReadFile("/proc/net/route")
+	return err == nil && taskRoute(string(text), p.Route)
 }
 
 // Apply makes this host agree with a plan: guards first, then what they guard.
@@ -33,6 +48,24 @@ func (s Setup) Apply(ctx context.Context, p *Plan) (backend string, changed bool
 	}
 	set, err := ProcSys.Apply(p)
 	return r.Name(), changed || set, errors.Join(err, Routes{NetNS: s.Means.NetNS}.Apply(p))
+}
+
+// Left says what Remove would take away, by any backend.
+func (s Setup) Left(ctx context.Context, p *Plan) ([]Problem, error) {
+	gone := p.WithoutAll()
+	problems := ProcSys.Left(p)
+	if p.Route != "" && s.routed(p) {
+		problems = append(problems, Problem{"route", "left over: route " + taskAddress.String() + " over " + p.Route})
+	}
+	err := s.Means.each(ctx, func(r Runner) error {
+		found, err := r.Check(ctx, &gone)
+		for i := range found {
+			found[i].Text += " (" + r.Name() + ")"
+		}
+		problems = append(problems, found...)
+		return err
+	})
+	return problems, err
 }
 
 // Remove takes away everything of a plan, whichever backend made it. Each part is

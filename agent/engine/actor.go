@@ -52,6 +52,7 @@ type actor struct {
 type containerWork struct {
 	cancel  context.CancelFunc // of the image step under way
 	looking bool               // an inspect is under way
+	seen    *seenMessage       // what the reconciliation saw meanwhile, should the inspect fail
 	oom     bool               // Docker told of an OOM kill
 	held    []runtime.Event    // events that wait for the step or the inspect to end
 	// imageEnv is the image's environment; known when the image was seen by this
@@ -106,15 +107,19 @@ func (a *actor) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C
-	ready := a.e.ready
+	ready, recalling := a.e.ready, a.restored
 	for {
-		if ready == nil {
+		// A step before Docker's answer about the last process is in could repeat what that
+		// had under way.
+		recalling = recalling && (ready != nil || a.looking())
+		if !recalling && ready == nil {
 			if wake := a.proceed(ctx); !wake.IsZero() {
 				timer.Reset(max(0, time.Until(wake)))
 			} else {
 				timer.Stop()
 			}
 		} else {
+			timer.Stop()
 			a.chron.wait([]task.Wait{{Container: -1, For: task.WaitLook}}, time.Now())
 		}
 		a.tell()

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -165,10 +166,19 @@ func (m lookMessage) handle(a *actor) {
 	if c := &a.st.Containers[m.container]; m.sight != nil && m.sight.Status == task.ContainerRunning && c.Known == task.ContainerStopped {
 		a.log.Warn("container came back after its end", zap.String("container", a.spec.Containers[m.container].Name))
 	}
+	seen := w.seen
+	w.seen = nil
 	if event := m.event(w.oom); event != nil {
 		a.apply(event, time.Now())
+	} else if seen != nil {
+		seen.handle(a)
 	}
 	a.catchUp(m.container)
+}
+
+// looking reports whether a container is being inspected because of an event.
+func (a *actor) looking() bool {
+	return slices.ContainsFunc(a.containers, func(w containerWork) bool { return w.looking })
 }
 
 func (m lookMessage) event(oom bool) task.Event {

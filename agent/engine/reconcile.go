@@ -146,10 +146,13 @@ func differs(snap *task.Snapshot, i int, candidates []*runtime.Container, startu
 	same := c.RuntimeID == match.ID
 	// Health may have changed unseen while the agent was down.
 	probed := startup && snap.Containers[i].HealthCheckType != ""
+	// Docker may be in the middle of a start that the last process asked for. An inspect
+	// waits for its end; a second start would be a second run of what ends quickly.
+	starting := startup && match.Status == task.ContainerCreated
 	switch {
 	case c.Known == task.ContainerStopped && match.Status != task.ContainerRunning,
 		same && c.Known.IsRunning() && match.Status == task.ContainerRunning && !probed && !c.Restarting,
-		same && c.Known == match.Status:
+		same && c.Known == match.Status && !starting:
 		return ""
 	}
 	return match.ID
@@ -187,7 +190,11 @@ func (e *Engine) compare(ctx context.Context, a *actor, i int, id string, startu
 
 func (m seenMessage) handle(a *actor) {
 	c := &a.st.Containers[m.container]
-	if a.containers[m.container].looking || c.RuntimeID != "" && c.RuntimeID != m.sight.RuntimeID {
+	if w := &a.containers[m.container]; w.looking {
+		w.seen = &m
+		return
+	}
+	if c.RuntimeID != "" && c.RuntimeID != m.sight.RuntimeID {
 		return
 	}
 	if c.Known == task.ContainerNone && c.RuntimeID == "" {

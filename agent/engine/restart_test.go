@@ -332,3 +332,70 @@ func (r *rig) kill() {
 	r.store.Fail(nil)
 	r.dead.Store(false)
 }
+
+// interrupted is a task whose agent was killed when Docker had made the container and
+// nothing of that was saved.
+func interrupted(r *rig, status task.ContainerStatus) *task.Spec {
+	spec := specOf("one", "app")
+	r.docker.Disturb(enginetest.Create, "app", enginetest.Knob{Block: make(chan struct{})})
+	r.run(spec)
+	name := r.state(spec).Containers[0].DockerName
+	r.stop()
+	r.docker.Disturb(enginetest.Create, "app", enginetest.Knob{})
+	c := labelled(spec, 0, runtime.Container{ID: "made", Name: name, Image: "sha256:app", Status: status, CreatedAt: time.Now()})
+	r.docker.Put(c)
+	return spec
+}
+
+// TestStartOfTheLastProcessIsNotRepeated: Docker tells of a start that a killed agent
+// asked for while the next one looks at all containers. What that shows counts, however
+// long it takes.
+func TestStartOfTheLastProcessIsNotRepeated(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		t.Run(fmt.Sprintf("inspect fails %v", fails), func(t *testing.T) {
+			in(t, nil, func(r *rig) {
+				spec := interrupted(r, task.ContainerRunning)
+				r.docker.Forget()
+				// The list comes after the event, whose inspect takes longer than anything else.
+				r.docker.Disturb(enginetest.List, "", enginetest.Knob{Delay: time.Second, Times: 1})
+				slow := enginetest.Knob{Delay: time.Minute, Times: 1}
+				if fails {
+					slow.Err = errors.New("timeout")
+				}
+				r.docker.Disturb(enginetest.Inspect, "app", slow)
+				r.start()
+				c := r.docker.Containers()[0]
+				r.docker.Emit(runtime.Event{Type: runtime.EventStart, ID: c.ID, Name: c.Name, Labels: c.Labels, Time: time.Now()})
+				r.pass(2 * time.Minute)
+				r.want(spec, task.Running)
+				if n := r.docker.Count(enginetest.Create) + r.docker.Count(enginetest.Start); n > 0 {
+					t.Errorf("calls %v, want neither create nor start", r.docker.Calls())
+				}
+			})
+		})
+	}
+}
+
+// TestStartUnderWayIsAwaited: Docker lists a container as created until its start is
+// done; an inspect waits for that.
+func TestStartUnderWayIsAwaited(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "app")
+		r.docker.Disturb(enginetest.Start, "app", enginetest.Knob{Block: make(chan struct{})})
+		r.run(spec)
+		r.stop()
+		r.docker.Disturb(enginetest.Start, "app", enginetest.Knob{})
+		if c := r.docker.Containers(); len(c) != 1 || c[0].Status != task.ContainerCreated {
+			t.Fatalf("containers %+v", c)
+		}
+		r.docker.Forget()
+		r.docker.Disturb(enginetest.Inspect, "app", enginetest.Knob{Delay: time.Minute, Times: 1})
+		r.start()
+		r.pass(30 * time.Second)
+		if n := r.docker.Count(enginetest.Start); n != 0 || r.docker.Count(enginetest.Inspect) != 1 {
+			t.Errorf("calls %v, want an inspect that is waited for", r.docker.Calls())
+		}
+		r.pass(time.Minute)
+		r.want(spec, task.Running)
+	})
+}

@@ -30,6 +30,7 @@ type Engine struct {
 	seq       atomic.Int64
 	refusing  atomic.Int32 // tasks whose state the disk refuses
 	closing   atomic.Bool  // the host shuts down
+	busy      atomic.Bool  // a task began since the last look at all containers
 	stopBy    atomic.Int64 // when it wants containers to have ended; 0 for no such time
 
 	delivering chan struct{} // held by the Deliver or Advance under way
@@ -43,6 +44,7 @@ type Engine struct {
 	// reconcile's own: ids of containers that were told of, and that are being removed.
 	orphans, removing map[string]bool
 	adopting          bool // containers without a task become tasks
+	quiet             int  // looks since there were tasks
 }
 
 // New makes an engine that knows the restored tasks. It touches nothing.
@@ -63,6 +65,7 @@ func New(opt Options) (*Engine, error) {
 		orphans:    make(map[string]bool),
 		removing:   make(map[string]bool),
 		adopting:   opt.Leftovers.Adopt,
+		quiet:      quietLooks,
 	}
 	e.seq.Store(opt.Sequence)
 	for i := range opt.Restored {
@@ -100,7 +103,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	return e.flush()
 }
 
-func (e *Engine) spawn(a *actor) { e.actors.Go(func() { a.run(e.ctx) }) }
+func (e *Engine) spawn(a *actor) {
+	e.busy.Store(true)
+	e.actors.Go(func() { a.run(e.ctx) })
+}
 
 // flush saves what changed since it was last saved. Nothing runs any more.
 func (e *Engine) flush() error {

@@ -106,3 +106,41 @@ func TestContainerThatAppearsLaterIsRemoved(t *testing.T) {
 		r.want(spec, task.Running)
 	})
 }
+
+// TestLateContainerIsRemovedWithoutTasks: the last task may be gone by the time that
+// Docker is done with what was given up. An agent that had none for long asks nothing.
+func TestLateContainerIsRemovedWithoutTasks(t *testing.T) {
+	edit := func(o *Options) {
+		o.Leftovers = Leftovers{Ours: ofDemo, Adopt: true}
+		o.CleanupWait = time.Second
+	}
+	in(t, edit, func(r *rig) {
+		r.pass(time.Hour)
+		r.docker.Forget()
+		r.pass(time.Hour)
+		if calls := r.docker.Calls(); len(calls) > 0 {
+			t.Errorf("an agent that never had a task asked Docker %v", calls)
+		}
+		// Too short to be seen by any look.
+		spec := specOf("one", "app")
+		r.run(spec)
+		r.docker.Exit(r.idOf(spec, 0), 0)
+		r.pass(time.Second)
+		r.Sent(spec.ARN, task.Sent{Task: task.Stopped})
+		r.pass(2 * time.Second)
+		if r.Snapshot(spec.ARN) != nil {
+			t.Fatal("the task was not cleaned up")
+		}
+		r.docker.Put(relic("late", "one", "app", task.ContainerCreated))
+		r.pass(6 * time.Minute)
+		if c := r.docker.Containers(); len(c) != 0 {
+			t.Errorf("left: %+v", c)
+		}
+		r.pass(time.Hour)
+		r.docker.Forget()
+		r.pass(time.Hour)
+		if calls := r.docker.Calls(); len(calls) > 0 {
+			t.Errorf("an agent without tasks asked Docker %v", calls)
+		}
+	})
+}

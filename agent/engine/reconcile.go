@@ -23,6 +23,11 @@ const (
 	inspectsAtOnce     = 8
 )
 
+// quietLooks is how often an agent without tasks goes on looking: what Docker finished
+// late, such as a create that was given up, is found then. After that there is nobody
+// left who could have begun something, and Docker is asked no more.
+const quietLooks = 2
+
 // reconcileForever looks at all containers once before any task goes on, and then
 // whenever events may have been missed and every few minutes.
 func (e *Engine) reconcileForever(ctx context.Context) {
@@ -92,7 +97,10 @@ type vanishMessage struct {
 // reconcile compares one List of all containers with what is known and inspects
 // only what differs (docs/spec/02 section 2.12).
 func (e *Engine) reconcile(ctx context.Context, startup bool) error {
-	if !startup && e.idle() {
+	quiet := e.idle() && !e.busy.Swap(false)
+	if !quiet {
+		e.quiet = 0
+	} else if !startup && e.quiet >= quietLooks {
 		return nil
 	}
 	list, err := e.opt.Runtime.List(ctx)
@@ -118,7 +126,13 @@ func (e *Engine) reconcile(ctx context.Context, startup bool) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return e.leftovers(ctx, list, startup)
+	if err := e.leftovers(ctx, list, startup); err != nil {
+		return err
+	}
+	if quiet && !startup {
+		e.quiet++
+	}
+	return nil
 }
 
 type containerKey struct{ arn, name string }

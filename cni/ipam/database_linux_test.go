@@ -273,22 +273,38 @@ func TestReleaseOfAnother(t *testing.T) {
 	}
 }
 
-// TestRebuild: without its file, the plugin does not give what a task has.
+// TestRebuild: without its file, the plugin does not give what a task of this host has.
 func TestRebuild(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("IPAM_DB_PATH", filepath.Join(dir, "ipam.db"))
-	task := nettest.New(t)
-	vpc := nettest.NewVPC(t)
-	vpc.Attach(task, "eth0", "06:1f:2e:3d:4c:5b")
-	vpc.Attach(task, "ecs-eth0", "0a:58:a9:fe:ac:02")
+	host, elsewhere := nettest.NewVPC(t), nettest.NewVPC(t)
+	task, others := nettest.New(t), nettest.New(t)
+	host.Attach(task, "eth0", "06:1f:2e:3d:4c:5b")
+	host.Attach(task, "ecs-eth0", "0a:58:a9:fe:ac:02")
 	task.Assign("ecs-eth0", "169.254.172.2/29")
-	for range 2 {
-		if r, err := Add(command("other", task.Path())); err != nil || r.IPs[0].Address.IP.String() == "169.254.172.2" {
-			t.Fatalf("%v %v", r, err)
+	elsewhere.Attach(others, "ecs-eth0", "0a:58:a9:fe:ac:03")
+	others.Assign("ecs-eth0", "169.254.172.3/29")
+	add := func(id string) string {
+		t.Helper()
+		var given string
+		err := host.Do(func() error {
+			r, err := Add(command(id, task.Path()))
+			if err == nil {
+				given = r.IPs[0].Address.IP.String()
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		r, err := Add(command("06:1f:2e:3d:4c:5b", task.Path()))
-		if err != nil || r.IPs[0].Address.IP.String() != "169.254.172.2" {
-			t.Fatalf("%v %v", r, err)
+		return given
+	}
+	for range 2 {
+		if got := add("other"); got != "169.254.172.3" {
+			t.Errorf("another task gets %s", got)
+		}
+		if got := add("06:1f:2e:3d:4c:5b"); got != "169.254.172.2" {
+			t.Errorf("the task gets %s", got)
 		}
 		// Cut in half: the same again.
 		info, err := os.Stat(os.Getenv("IPAM_DB_PATH"))

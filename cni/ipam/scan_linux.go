@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -13,10 +14,16 @@ import (
 )
 
 // scan asks every network namespace of the host, except the one the plugin was started
-// in, which addresses of the subnets it has, and returns them by their key with their
-// owners. It is for the rare call that finds no database. netns is the namespace of the
-// task at hand, which may be where nothing else would be looked for.
+// in, which addresses of the subnets it has on a link that leads here, and returns them
+// by their key with their owners. It is for the rare call that finds no database. netns
+// is the namespace of the task at hand, which may be where nothing else would be looked
+// for.
 func scan(families []family, netns string) (map[string]string, error) {
+	host, err := kernel.Host()
+	if err != nil {
+		return nil, err
+	}
+	defer host.Close()
 	found := map[string]string{}
 	seen := map[uint64]bool{}
 	paths := candidates(netns)
@@ -31,7 +38,7 @@ func scan(families []family, netns string) (map[string]string, error) {
 			// A process that ended, or the host's own namespace.
 			continue
 		}
-		inNamespace(s, families, found)
+		inNamespace(s, host, families, found)
 		s.Close()
 	}
 	return found, nil
@@ -58,8 +65,13 @@ func candidates(netns string) []string {
 }
 
 // inNamespace adds what one namespace shows. The owner of an address is the MAC of the
-// elastic interface beside it.
-func inNamespace(s *kernel.Space, families []family, found map[string]string) {
+// elastic interface beside it. Where another agent lives in a namespace of its own, its
+// tasks are on its bridge, and their addresses are free here.
+func inNamespace(s, host *kernel.Space, families []family, found map[string]string) {
+	here, err := s.GetNetNsIdByFd(host.FD())
+	if err != nil || here < 0 {
+		return // no link of this namespace leads to the host's
+	}
 	links, err := s.Links()
 	if err != nil {
 		return
@@ -70,7 +82,7 @@ func inNamespace(s *kernel.Space, families []family, found map[string]string) {
 	}
 	for _, a := range addresses {
 		ip, ok := netip.AddrFromSlice(a.IP)
-		if !ok {
+		if !ok || !leadsTo(links, a.LinkIndex, here) {
 			continue
 		}
 		ip = ip.Unmap()
@@ -80,6 +92,14 @@ func inNamespace(s *kernel.Space, families []family, found map[string]string) {
 			}
 		}
 	}
+}
+
+// leadsTo reports whether the other end of a link is in the namespace of an id.
+func leadsTo(links []netlink.Link, index, netns int) bool {
+	return slices.ContainsFunc(links, func(l netlink.Link) bool {
+		a := l.Attrs()
+		return a.Index == index && a.NetNsID == netns
+	})
 }
 
 // ownerOf is the MAC of the one other interface of the namespace. Where that cannot be

@@ -10,18 +10,23 @@ JOBS      ?= 2
 FUZZTIME  ?= 5s
 DEFINITION ?= examples/web.json
 
-CACHE     := $(CURDIR)/.cache
+CACHE     := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/ecsagent
 # The programs, as they come: each folder below a cmd folder.
 PROGRAMS  := $(wildcard agent/cmd/* controlplane/cmd/* ecsinit/cmd/* cni/cmd/*)
 PLATFORMS := linux/amd64 linux/arm64 windows/amd64
 # Packages without a Docker engine behind them.
 QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault|soak)$$')
 
+# What ships needs no C library. The same flags everywhere, so that vet, the linters, tests
+# and builds share what they compile.
+export CGO_ENABLED := 0
+export GOFLAGS     := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
+
 VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --abbrev=0 2>/dev/null | sed 's/^v//' | grep . || echo 0.1.0)
 COMMIT    := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DIRTY     := $(shell [ -z "$$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || echo true)
 LDFLAGS   := -s -w -X main.version=$(VERSION) -X ecsagent/agent/version.number=$(VERSION) -X ecsagent/agent/version.commit=$(COMMIT) -X ecsagent/agent/version.dirty=$(DIRTY)
-BUILD      = CGO_ENABLED=0 $(GO) build -p $(JOBS) -trimpath -ldflags '$(LDFLAGS)'
+BUILD      = $(GO) build -p $(JOBS) -ldflags '$(LDFLAGS)'
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
@@ -81,7 +86,7 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 
 .PHONY: vet
 vet: ## go vet for every platform
-	@for p in $(PLATFORMS); do echo "vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet -p $(JOBS) ./...; done
+	@for p in $(PLATFORMS); do echo "vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet -p $(JOBS) ./...; done
 
 .PHONY: cross
 cross: ## build every program for every platform, into nothing
@@ -104,5 +109,5 @@ fmt: ## format every file
 	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go')
 
 .PHONY: clean
-clean: ## remove what was built
-	rm -rf bin $(CACHE)
+clean: ## remove what was built (tools stay in ~/.cache/ecsagent/tools)
+	rm -rf bin

@@ -11,22 +11,22 @@ import (
 )
 
 // fetch gets the image from its registry, or finds that the registry's image is
-// already here.
+// already here. Whoever asks while that goes on shares it.
 func (p *Puller) fetch(ctx context.Context, n name, req Request) (runtime.Image, error) {
-	if req.Digest != "" && n.digest == "" {
-		// The registry said a moment ago which image the name means. When the name
-		// means it here too, a pull would change nothing.
-		if img, err := p.inspect(ctx, n); err == nil && n.digestIn(img) == req.Digest {
-			p.accounts.Confirmed(n.given)
-			return img, nil
-		}
-	}
 	login, err := p.logins.find(n, req)
 	if err != nil {
 		return runtime.Image{}, err
 	}
 	key := pullKey(n, req, login)
 	return p.pulls.do(ctx, key, func(ctx context.Context) (runtime.Image, error) {
+		if req.Digest != "" && n.digest == "" {
+			// The registry said a moment ago which image the name means. When the name
+			// means it here too, a pull would change nothing.
+			if img, err := p.inspect(ctx, n); err == nil && n.digestIn(img) == req.Digest {
+				p.accounts.Confirmed(n.given)
+				return img, nil
+			}
+		}
 		return p.pull(ctx, n, req.Digest, login, key)
 	})
 }

@@ -83,7 +83,7 @@ func TestDependsOnSuccessThatFails(t *testing.T) {
 func TestDependsOnHealthy(t *testing.T) {
 	e := start(t)
 	task := e.running(definition(
-		sh("db", "sleep 1; touch /tmp/ready; trap 'exit 0' TERM; while :; do sleep 0.05; done", M{
+		sh("db", "sleep 1; touch /tmp/ready; trap 'exit 0' TERM; sleep 3600 & while :; do wait; done", M{
 			"healthCheck": M{"command": []string{"CMD-SHELL", "test -e /tmp/ready"}, "interval": 5, "timeout": 2, "retries": 10},
 		}),
 		sleeper("app", after("db", "HEALTHY")),

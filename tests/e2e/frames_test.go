@@ -75,7 +75,7 @@ func (s *scripted) task(id, status string, containers ...M) M {
 func wireSleeper(name string) M {
 	return M{
 		"name": name, "image": shared.tools, "essential": true, "cpu": 1, "memory": 16, "overrides": "{}",
-		"command":      []string{"sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"},
+		"command":      []string{"sh", "-c", "trap 'exit 0' TERM; sleep 3600 & while :; do wait; done"},
 		"dockerConfig": M{"version": "1.24", "config": "{}", "hostConfig": `{"NetworkMode":"bridge"}`},
 	}
 }

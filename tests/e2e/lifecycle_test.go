@@ -84,7 +84,7 @@ func TestNonEssentialExitLeavesTheTask(t *testing.T) {
 
 func TestStopTimeoutKills(t *testing.T) {
 	e := start(t)
-	task := e.running(definition(sh("deaf", "trap '' TERM; while :; do sleep 0.1; done", M{"stopTimeout": 2})))
+	task := e.running(definition(sh("deaf", "trap '' TERM; sleep 3600 & while :; do wait; done", M{"stopTimeout": 2})))
 	begin := time.Now()
 	task = e.stop(task.TaskARN)
 	if d := time.Since(begin); d < 2*time.Second {

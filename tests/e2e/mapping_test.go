@@ -37,7 +37,7 @@ func TestContainerSettings(t *testing.T) {
 	task := e.running(definition(M{
 		"name": "app", "image": shared.tools, "essential": true, "memory": 64, "memoryReservation": 32, "cpu": 100,
 		"entryPoint":             []string{"sh", "-c"},
-		"command":                []string{`id -u; pwd; echo "$GREETING"; ulimit -n; hostname; cat /sys/fs/cgroup/memory/memory.limit_in_bytes; trap 'exit 0' TERM; while :; do sleep 0.05; done`},
+		"command":                []string{`id -u; pwd; echo "$GREETING"; ulimit -n; hostname; cat /sys/fs/cgroup/memory/memory.limit_in_bytes; trap 'exit 0' TERM; sleep 3600 & while :; do wait; done`},
 		"environment":            []M{{"name": "GREETING", "value": "hello = world"}},
 		"user":                   "1000:1000",
 		"workingDirectory":       "/tmp",

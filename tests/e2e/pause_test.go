@@ -75,7 +75,7 @@ func TestSharedNamespaces(t *testing.T) {
 		t.Error("the capability is not advertised")
 	}
 	task := e.running(sharing(
-		sh("app", `echo shared >/dev/shm/x; for i in 1 2 3 4 5; do sh -c 'sleep 0.1 & sleep 0.01'; done; trap 'exit 0' TERM; while :; do sleep 0.05; done`),
+		sh("app", `echo shared >/dev/shm/x; for i in 1 2 3 4 5; do sh -c 'sleep 0.1 & sleep 0.01'; done; trap 'exit 0' TERM; sleep 3600 & while :; do wait; done`),
 		sleeper("side", M{"dependsOn": []M{{"containerName": "app", "condition": "START"}}}),
 	))
 	equal(t, "containers that ECS sees", len(task.Containers), 2)
@@ -144,7 +144,7 @@ func TestPauseKilled(t *testing.T) {
 func (e *env) imageIsKept() {
 	t := e.t
 	// Other tests may use it as it is: it works.
-	other, err := image.Busybox(v1.Config{Cmd: []string{"sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"}})
+	other, err := image.Busybox(v1.Config{Cmd: []string{"sh", "-c", "trap 'exit 0' TERM; sleep 3600 & while :; do wait; done"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func page(name string, mappings []M, ports ...int) M {
 	for _, p := range ports {
 		fmt.Fprintf(&script, "mkdir /work/%d; echo %d >/work/%d/index.html; httpd -p %d -h /work/%d; ", p, p, p, p, p)
 	}
-	return sleeper(name, M{"portMappings": mappings, "command": []string{"sh", "-c", script.String() + "trap 'exit 0' TERM; while :; do sleep 0.05; done"}})
+	return sleeper(name, M{"portMappings": mappings, "command": []string{"sh", "-c", script.String() + "trap 'exit 0' TERM; sleep 3600 & while :; do wait; done"}})
 }
 
 func (e *env) get(port int) string {

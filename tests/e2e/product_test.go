@@ -111,7 +111,7 @@ func TestLocalCommandLine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("echo hello from the task; trap 'exit 0' TERM; while :; do sleep 0.05; done")
+	write("echo hello from the task; trap 'exit 0' TERM; sleep 3600 & while :; do wait; done")
 	must("run", file, "--cluster", e.Cluster)
 	var listed struct {
 		Tasks []struct{ TaskArn, LastStatus string }

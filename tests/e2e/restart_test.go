@@ -64,7 +64,7 @@ func TestAgentRestartAdoptsContainers(t *testing.T) {
 
 func TestContainerThatEndsWhileTheAgentIsDown(t *testing.T) {
 	e := start(t)
-	task := e.running(definition(sh("app", "trap 'exit 9' TERM; while :; do sleep 0.05; done")))
+	task := e.running(definition(sh("app", "trap 'exit 9' TERM; sleep 3600 & while :; do wait; done")))
 	e.Agent.Kill()
 	if err := shared.docker.ContainerStop(e.ctx, task.Container("app").RuntimeID, container.StopOptions{}); err != nil {
 		t.Fatal(err)

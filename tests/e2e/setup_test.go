@@ -210,7 +210,7 @@ func sh(name, script string, more ...M) M {
 
 // sleeper is a container that runs until it is told to end, and then ends at once.
 func sleeper(name string, more ...M) M {
-	return sh(name, "trap 'exit 0' TERM; while :; do sleep 0.05; done", more...)
+	return sh(name, "trap 'exit 0' TERM; sleep 3600 & while :; do wait; done", more...)
 }
 
 // definition makes a task definition of containers.

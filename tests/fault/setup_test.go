@@ -101,7 +101,7 @@ func service(s *lab.Site, family string) M {
 		},
 		"containerDefinitions": []M{
 			sh(s, "init", "echo ready > /own/file", M{"essential": false, "mountPoints": []M{{"sourceVolume": "own", "containerPath": "/own"}}}),
-			sh(s, "app", "trap 'exit 5' TERM; cat /own/file; while :; do sleep 0.05; done", M{
+			sh(s, "app", "trap 'exit 5' TERM; cat /own/file; sleep 3600 & while :; do wait; done", M{
 				"dependsOn":    []M{{"containerName": "init", "condition": "SUCCESS"}},
 				"portMappings": []M{{"containerPort": 80}},
 				"mountPoints": []M{

@@ -63,7 +63,7 @@ func TestSlowEngine(t *testing.T) {
 // when it answers again.
 func TestHungEngine(t *testing.T) {
 	s := noTrouble()
-	s.docker.Inspect, s.docker.List, s.docker.Ping, s.docker.StopGrace = time.Second, time.Second, time.Second, time.Second
+	s.docker.Inspect, s.docker.List, s.docker.Ping, s.docker.StopGrace = 3*time.Second, 3*time.Second, 3*time.Second, time.Second
 	s.options = func(o *engine.Options) { o.ReconcileEvery = 500 * time.Millisecond }
 	r := newRig(t, s)
 	runs, ends := r.spec(sleeper("app")), r.spec(sleeper("app"))
@@ -162,7 +162,7 @@ func TestStartWithoutAnAnswer(t *testing.T) {
 			r := newRig(t, s)
 			r.proxy.Disturb(start, 1, c.action)
 			// It ignores SIGTERM, so that it ends in one way only.
-			spec := r.spec(sh("app", "trap '' TERM; while :; do sleep 0.1; done"))
+			spec := r.spec(sh("app", "trap '' TERM; sleep 3600 & while :; do wait; done"))
 			r.run(spec)
 			st := r.becomes(spec, task.Stopped)
 			if got := reasonOf(&st.Containers[0]); !strings.HasPrefix(got, c.reason) {
@@ -211,7 +211,7 @@ func TestInspectFailsAfterStart(t *testing.T) {
 			s.options = func(o *engine.Options) { o.StopTimeout = time.Second }
 			r := newRig(t, s)
 			r.proxy.Disturb(inspect, 1, c.action)
-			spec := r.spec(sh("app", "trap '' TERM; while :; do sleep 0.1; done"))
+			spec := r.spec(sh("app", "trap '' TERM; sleep 3600 & while :; do wait; done"))
 			r.run(spec)
 			st := r.becomes(spec, task.Stopped)
 			if got := reasonOf(&st.Containers[0]); !strings.HasPrefix(got, c.reason) {
@@ -255,7 +255,7 @@ func TestFailedChecksSayNothing(t *testing.T) {
 // stream is back: Docker repeats what it remembers.
 func TestEventsAreResumed(t *testing.T) {
 	r := newRig(t, noTrouble())
-	spec := r.spec(sh("app", "trap 'exit 7' TERM; while :; do sleep 0.05; done"), sh("other", "trap 'exit 0' TERM; while :; do sleep 0.05; done", nonEssential))
+	spec := r.spec(sh("app", "trap 'exit 7' TERM; sleep 3600 & while :; do wait; done"), sh("other", "trap 'exit 0' TERM; while :; do sleep 0.05; done", nonEssential))
 	st := r.runs(spec)
 	back := make(chan struct{})
 	f := r.proxy.Disturb(events, 0, proxy.Hold(back))
@@ -283,7 +283,7 @@ func TestEventsAreResumed(t *testing.T) {
 // More happens in the gap than Docker remembers: the comparison finds it.
 func TestMoreEventsAreMissedThanDockerRemembers(t *testing.T) {
 	r := newRig(t, noTrouble())
-	spec := r.spec(sh("app", "trap 'exit 7' TERM; while :; do sleep 0.05; done"))
+	spec := r.spec(sh("app", "trap 'exit 7' TERM; sleep 3600 & while :; do wait; done"))
 	st := r.runs(spec)
 	id := st.Containers[0].RuntimeID
 	back := make(chan struct{})

@@ -48,7 +48,7 @@ func TestEveryCondition(t *testing.T) {
 	spec := r.spec(
 		sleeper("last", after("started", task.DependsStart)),
 		sleeper("started", after("healthy", task.DependsHealthy)),
-		sh("healthy", "sleep 0.5; touch /tmp/up; trap 'exit 0' TERM; while :; do sleep 0.05; done", checked("test -e /tmp/up"), after("good", task.DependsSuccess)),
+		sh("healthy", "sleep 0.5; touch /tmp/up; trap 'exit 0' TERM; sleep 3600 & while :; do wait; done", checked("test -e /tmp/up"), after("good", task.DependsSuccess)),
 		sh("good", "sleep 0.2; exit 0", nonEssential, after("bad", task.DependsComplete)),
 		sh("bad", "sleep 0.2; exit 9", nonEssential),
 	)
@@ -218,7 +218,7 @@ func TestRestartInPlace(t *testing.T) {
 	})
 	t.Run("counts outlive the agent", func(t *testing.T) {
 		r := newRig(t, noTrouble())
-		spec := r.spec(sh("app", "trap 'exit 0' TERM; while :; do sleep 0.05; done", policy(0)))
+		spec := r.spec(sh("app", "trap 'exit 0' TERM; sleep 3600 & while :; do wait; done", policy(0)))
 		st := r.runs(spec)
 		r.kill(st.Containers[0].RuntimeID, "KILL")
 		r.await(spec, "restart", func(st *task.State) bool { return st.Containers[0].RestartCount == 1 })
@@ -243,7 +243,7 @@ func TestHealthOfContainers(t *testing.T) {
 		c.HealthCheckType = "docker"
 		c.DockerConfig = `{"Healthcheck":{"Test":["CMD-SHELL","echo probed; test ! -e /tmp/ill"],"Interval":200000000,"Timeout":5000000000,"Retries":1}}`
 	}
-	spec := r.spec(sh("app", "trap 'touch /tmp/ill' USR1; trap 'rm /tmp/ill' USR2; trap 'exit 0' TERM; while :; do sleep 0.05; done", ok), sleeper("plain"))
+	spec := r.spec(sh("app", "trap 'touch /tmp/ill' USR1; trap 'rm /tmp/ill' USR2; trap 'exit 0' TERM; sleep 3600 & while :; do wait; done", ok), sleeper("plain"))
 	st := r.runs(spec)
 	id := st.Containers[0].RuntimeID
 	health := func(h task.Health) {

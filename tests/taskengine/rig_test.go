@@ -249,7 +249,7 @@ func sh(name, script string, edit ...func(*task.Container)) task.Container {
 
 // sleeper runs until it is told to end.
 func sleeper(name string, edit ...func(*task.Container)) task.Container {
-	return sh(name, "trap 'exit 0' TERM; while :; do sleep 0.05; done", edit...)
+	return sh(name, "trap 'exit 0' TERM; sleep 3600 & while :; do wait; done", edit...)
 }
 
 func nonEssential(c *task.Container) { c.Essential = false }

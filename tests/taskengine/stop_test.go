@@ -15,7 +15,7 @@ import (
 
 // deaf ignores SIGTERM.
 func deaf(name string, edit ...func(*task.Container)) task.Container {
-	return sh(name, "trap '' TERM; while :; do sleep 0.1; done", edit...)
+	return sh(name, "trap '' TERM; sleep 3600 & while :; do wait; done", edit...)
 }
 
 func stopTimeout(d time.Duration) func(*task.Container) {
@@ -40,7 +40,7 @@ func TestStopSignalOfTheImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := r.spec(sh("app", "trap '' TERM; trap 'exit 5' USR1; while :; do sleep 0.05; done",
+	spec := r.spec(sh("app", "trap '' TERM; trap 'exit 5' USR1; sleep 3600 & while :; do wait; done",
 		stopTimeout(time.Minute), func(c *task.Container) { c.Image = ref }))
 	r.runs(spec)
 	st := r.stops(spec)
@@ -161,7 +161,7 @@ func TestStoppingTaskHoldsUpNobody(t *testing.T) {
 // within its own stop time-out.
 func TestStopOrderIsTransitive(t *testing.T) {
 	r := newRig(t, noTrouble())
-	slowly := "trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.05; done"
+	slowly := "trap 'sleep 0.3; exit 0' TERM; sleep 3600 & while :; do wait; done"
 	spec := r.spec(
 		sh("db", slowly),
 		sh("cache", slowly, after("db", task.DependsStart)),

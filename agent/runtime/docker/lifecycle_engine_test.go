@@ -70,7 +70,7 @@ func TestEngineLifecycle(t *testing.T) {
 	w := watchEvents(t, c)
 	ctx := contextOf(t)
 
-	req := containerRequest(t, ref, "sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.1; done")
+	req := containerRequest(t, ref, "sh", "-c", "trap 'exit 7' TERM; sleep 3600 & while :; do wait; done")
 	req.Config.Healthcheck = &container.HealthConfig{Test: []string{"CMD-SHELL", "echo fine"}, Interval: 200 * time.Millisecond}
 	id, err := c.Create(ctx, req)
 	if err != nil {

@@ -85,7 +85,7 @@ func (a *acs) work(now time.Time) (time.Time, error) {
 	}
 	for _, p := range a.inst.duePayloads(now, a.hub.cadence.Resend) {
 		for range a.hub.faults.copies() {
-			if err := a.sendFrame(typePayload, p.frame); err != nil {
+			if err := a.sendFrame(p.kind, p.frame); err != nil {
 				return time.Time{}, err
 			}
 		}
@@ -164,12 +164,12 @@ func (a *acs) answered(e envelope) {
 	case typeCredentialsAck:
 		a.inst.credentialsAcked(ack.CredentialsID, ack.Expiration)
 	case typeAck:
-		if a.inst.acked(ack.MessageID) {
+		if p := a.inst.acked(ack.MessageID); p != nil && p.kind == typePayload {
 			a.hub.backend.PayloadAcked(a.inst.arn, ack.MessageID)
 		}
 	case typeNack:
 		a.log.Warn("message refused by the agent", zap.String("message", ack.MessageID), zap.String("reason", ack.Reason))
-		if !a.inst.acked(ack.MessageID) {
+		if p := a.inst.acked(ack.MessageID); p == nil || p.kind != typePayload {
 			return
 		}
 		if o, ok := a.hub.backend.(NackObserver); ok {

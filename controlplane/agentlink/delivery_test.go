@@ -216,3 +216,33 @@ func TestCredentialsOfPayloads(t *testing.T) {
 		b.equal(len(b.within(c, 5*time.Minute, "IAMRoleCredentialsMessage")), 0)
 	})
 }
+
+// An announcement is sent until it is acknowledged, and is no payload.
+func TestAnnouncement(t *testing.T) {
+	inBubble(t, nil, func(b *bench) {
+		c := b.acs()
+		b.hub.Announce(instanceARN, wire.Announcement{
+			TaskARN: "t1", TaskClusterARN: cluster, Wait: 3 * time.Minute,
+			Interface: wire.NetworkInterface{AttachmentARN: "a1", EC2ID: "eni-1", MAC: "06:00:00:00:00:01", Gateway: "10.0.0.1/24",
+				IPv4: []wire.IPv4Address{{Primary: true, Address: "10.0.0.4"}}},
+		})
+		m := b.expect(c, "AttachTaskNetworkInterfacesMessage")
+		var got struct {
+			ClusterARN, ContainerInstanceARN, TaskARN, TaskClusterARN string
+			WaitTimeoutMs                                             int64
+			ElasticNetworkInterfaces                                  []wire.NetworkInterface
+		}
+		b.body(m, &got)
+		b.equal(got.ClusterARN, cluster)
+		b.equal(got.ContainerInstanceARN, instanceARN)
+		b.equal(got.TaskARN, "t1")
+		b.equal(got.WaitTimeoutMs, int64(180000))
+		b.equal(len(got.ElasticNetworkInterfaces), 1)
+		b.equal(got.ElasticNetworkInterfaces[0].MAC, "06:00:00:00:00:01")
+		again := b.within(c, 31*time.Second, "AttachTaskNetworkInterfacesMessage")
+		b.equal(len(again) > 0, true)
+		b.must(c.Ack(m))
+		b.equal(len(b.within(c, time.Minute, "AttachTaskNetworkInterfacesMessage")), 0)
+		b.equal(len(b.backend.list(&b.backend.acked)), 0)
+	})
+}

@@ -163,8 +163,24 @@ func (h *Hub) Deliver(instanceARN string, p wire.Payload) string {
 		h.log.Error("payload cannot be encoded", zap.String("instance", instanceARN), zap.Error(err))
 		return ""
 	}
-	inst.deliver(&parcel{id: id, frame: frame, tasks: taskARNs(p.Tasks)})
+	inst.deliver(&parcel{id: id, kind: typePayload, frame: frame, tasks: taskARNs(p.Tasks)})
 	return id
+}
+
+// Announce queues the announcement of a network interface, behind the payloads that are
+// queued already. Like a payload it is sent until the agent has acknowledged it.
+func (h *Hub) Announce(instanceARN string, a wire.Announcement) {
+	id := uuid.NewString()
+	frame, err := encode(typeAttach, attachMessage{
+		MessageID: id, ClusterARN: clusterARN(instanceARN, ""), ContainerInstanceARN: instanceARN,
+		TaskARN: a.TaskARN, TaskClusterARN: a.TaskClusterARN, GeneratedAt: time.Now().UnixMilli(),
+		WaitTimeout: a.Wait.Milliseconds(), Interfaces: []wire.NetworkInterface{a.Interface},
+	})
+	if err != nil {
+		h.log.Error("announcement cannot be encoded", zap.String("instance", instanceARN), zap.Error(err))
+		return
+	}
+	h.instance(instanceARN).deliver(&parcel{id: id, kind: typeAttach, frame: frame})
 }
 
 // Disconnect ends the sessions of an instance, after sending the named exception

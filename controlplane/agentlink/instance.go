@@ -128,8 +128,9 @@ func (i *instance) dueCredentials(now time.Time, resend time.Duration, current [
 	return i.creds.due(now, resend, current, i.out.carries, newID)
 }
 
-// acked removes a payload; false if there is none of that id.
-func (i *instance) acked(messageID string) bool {
+// acked removes a payload or an announcement and returns it; nil if there is none of
+// that id.
+func (i *instance) acked(messageID string) *parcel {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.out.remove(messageID)

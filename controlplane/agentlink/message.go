@@ -13,6 +13,7 @@ const (
 	typeHeartbeat      = "HeartbeatMessage"
 	typeHeartbeatAck   = "HeartbeatAckRequest"
 	typePayload        = "PayloadMessage"
+	typeAttach         = "AttachTaskNetworkInterfacesMessage"
 	typeAck            = "AckRequest"
 	typeNack           = "NackRequest"
 	typeCredentials    = "IAMRoleCredentialsMessage"
@@ -47,6 +48,17 @@ type payloadMessage struct {
 	SeqNum               int64             `json:"seqNum"`
 	GeneratedAt          int64             `json:"generatedAt"` // milliseconds since 1970
 	Tasks                []json.RawMessage `json:"tasks"`
+}
+
+type attachMessage struct {
+	MessageID            string                  `json:"messageId"`
+	ClusterARN           string                  `json:"clusterArn"`
+	ContainerInstanceARN string                  `json:"containerInstanceArn"`
+	TaskARN              string                  `json:"taskArn"`
+	TaskClusterARN       string                  `json:"taskClusterArn"`
+	GeneratedAt          int64                   `json:"generatedAt"`   // milliseconds since 1970
+	WaitTimeout          int64                   `json:"waitTimeoutMs"` // milliseconds
+	Interfaces           []wire.NetworkInterface `json:"elasticNetworkInterfaces"`
 }
 
 type manifestMessage struct {

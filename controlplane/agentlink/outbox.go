@@ -12,9 +12,10 @@ type outbox struct {
 	entries []*parcel
 }
 
-// parcel is one payload on its way.
+// parcel is one payload or announcement on its way.
 type parcel struct {
 	id     string
+	kind   string // type of the message
 	frame  []byte
 	tasks  []string // ARNs, for telling whether the agent can know a task yet
 	sentAt time.Time
@@ -58,14 +59,15 @@ func (o *outbox) rewind() {
 	}
 }
 
-// remove takes out a payload that was answered; false if it is not there.
-func (o *outbox) remove(id string) bool {
+// remove takes out what was answered and returns it; nil if it is not there.
+func (o *outbox) remove(id string) *parcel {
 	i := slices.IndexFunc(o.entries, func(p *parcel) bool { return p.id == id })
 	if i < 0 {
-		return false
+		return nil
 	}
+	p := o.entries[i]
 	o.entries = slices.Delete(o.entries, i, i+1)
-	return true
+	return p
 }
 
 // carries reports whether a payload with the task waits for its ack.

@@ -49,7 +49,7 @@ func TestOutbox(t *testing.T) {
 			"remove": func(t *rapid.T) {
 				id := fmt.Sprint(rapid.IntRange(1, n+1).Draw(t, "id"))
 				i := slices.Index(live, id)
-				if o.remove(id) != (i >= 0) {
+				if p := o.remove(id); (p != nil) != (i >= 0) || p != nil && p.id != id {
 					t.Fatalf("remove %s: wrong answer", id)
 				}
 				if i >= 0 {

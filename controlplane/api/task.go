@@ -4,58 +4,72 @@ import "encoding/json"
 
 // Task is a running or stopped task.
 type Task struct {
-	Attachments          []json.RawMessage `json:"attachments"`
-	Attributes           []Attribute       `json:"attributes"`
-	AvailabilityZone     string            `json:"availabilityZone,omitempty"`
-	ClusterARN           string            `json:"clusterArn"`
-	Connectivity         string            `json:"connectivity,omitempty"`
-	ConnectivityAt       Time              `json:"connectivityAt,omitzero"`
-	ContainerInstanceARN string            `json:"containerInstanceArn,omitempty"`
-	Containers           []Container       `json:"containers"`
-	CPU                  string            `json:"cpu,omitempty"`
-	CreatedAt            Time              `json:"createdAt,omitzero"`
-	DesiredStatus        string            `json:"desiredStatus"`
-	EnableExecuteCommand bool              `json:"enableExecuteCommand"`
-	ExecutionStoppedAt   Time              `json:"executionStoppedAt,omitzero"`
-	Group                string            `json:"group,omitempty"`
-	HealthStatus         string            `json:"healthStatus,omitempty"`
-	LastStatus           string            `json:"lastStatus"`
-	LaunchType           string            `json:"launchType,omitempty"`
-	Memory               string            `json:"memory,omitempty"`
-	Overrides            TaskOverride      `json:"overrides"`
-	PullStartedAt        Time              `json:"pullStartedAt,omitzero"`
-	PullStoppedAt        Time              `json:"pullStoppedAt,omitzero"`
-	StartedAt            Time              `json:"startedAt,omitzero"`
-	StartedBy            string            `json:"startedBy,omitempty"`
-	StopCode             string            `json:"stopCode,omitempty"`
-	StoppedAt            Time              `json:"stoppedAt,omitzero"`
-	StoppedReason        string            `json:"stoppedReason,omitempty"`
-	StoppingAt           Time              `json:"stoppingAt,omitzero"`
-	Tags                 []Tag             `json:"tags"`
-	TaskARN              string            `json:"taskArn"`
-	TaskDefinitionARN    string            `json:"taskDefinitionArn"`
-	Version              int64             `json:"version"`
+	Attachments          []Attachment `json:"attachments"`
+	Attributes           []Attribute  `json:"attributes"`
+	AvailabilityZone     string       `json:"availabilityZone,omitempty"`
+	ClusterARN           string       `json:"clusterArn"`
+	Connectivity         string       `json:"connectivity,omitempty"`
+	ConnectivityAt       Time         `json:"connectivityAt,omitzero"`
+	ContainerInstanceARN string       `json:"containerInstanceArn,omitempty"`
+	Containers           []Container  `json:"containers"`
+	CPU                  string       `json:"cpu,omitempty"`
+	CreatedAt            Time         `json:"createdAt,omitzero"`
+	DesiredStatus        string       `json:"desiredStatus"`
+	EnableExecuteCommand bool         `json:"enableExecuteCommand"`
+	ExecutionStoppedAt   Time         `json:"executionStoppedAt,omitzero"`
+	Group                string       `json:"group,omitempty"`
+	HealthStatus         string       `json:"healthStatus,omitempty"`
+	LastStatus           string       `json:"lastStatus"`
+	LaunchType           string       `json:"launchType,omitempty"`
+	Memory               string       `json:"memory,omitempty"`
+	Overrides            TaskOverride `json:"overrides"`
+	PullStartedAt        Time         `json:"pullStartedAt,omitzero"`
+	PullStoppedAt        Time         `json:"pullStoppedAt,omitzero"`
+	StartedAt            Time         `json:"startedAt,omitzero"`
+	StartedBy            string       `json:"startedBy,omitempty"`
+	StopCode             string       `json:"stopCode,omitempty"`
+	StoppedAt            Time         `json:"stoppedAt,omitzero"`
+	StoppedReason        string       `json:"stoppedReason,omitempty"`
+	StoppingAt           Time         `json:"stoppingAt,omitzero"`
+	Tags                 []Tag        `json:"tags"`
+	TaskARN              string       `json:"taskArn"`
+	TaskDefinitionARN    string       `json:"taskDefinitionArn"`
+	Version              int64        `json:"version"`
 }
 
 // Container is a container of a Task.
 type Container struct {
-	ContainerARN      string            `json:"containerArn"`
-	TaskARN           string            `json:"taskArn"`
-	Name              string            `json:"name"`
-	Image             string            `json:"image,omitempty"`
-	ImageDigest       string            `json:"imageDigest,omitempty"`
-	RuntimeID         string            `json:"runtimeId,omitempty"`
-	LastStatus        string            `json:"lastStatus"`
-	ExitCode          *int              `json:"exitCode,omitempty"`
-	Reason            string            `json:"reason,omitempty"`
-	NetworkBindings   []NetworkBinding  `json:"networkBindings"`
-	NetworkInterfaces []json.RawMessage `json:"networkInterfaces"`
-	HealthStatus      string            `json:"healthStatus,omitempty"`
-	ManagedAgents     []ManagedAgent    `json:"managedAgents,omitempty"`
-	CPU               string            `json:"cpu"`
-	Memory            string            `json:"memory,omitempty"`
-	MemoryReservation string            `json:"memoryReservation,omitempty"`
-	GPUIDs            []string          `json:"gpuIds,omitempty"`
+	ContainerARN      string             `json:"containerArn"`
+	TaskARN           string             `json:"taskArn"`
+	Name              string             `json:"name"`
+	Image             string             `json:"image,omitempty"`
+	ImageDigest       string             `json:"imageDigest,omitempty"`
+	RuntimeID         string             `json:"runtimeId,omitempty"`
+	LastStatus        string             `json:"lastStatus"`
+	ExitCode          *int               `json:"exitCode,omitempty"`
+	Reason            string             `json:"reason,omitempty"`
+	NetworkBindings   []NetworkBinding   `json:"networkBindings"`
+	NetworkInterfaces []NetworkInterface `json:"networkInterfaces"`
+	HealthStatus      string             `json:"healthStatus,omitempty"`
+	ManagedAgents     []ManagedAgent     `json:"managedAgents,omitempty"`
+	CPU               string             `json:"cpu"`
+	Memory            string             `json:"memory,omitempty"`
+	MemoryReservation string             `json:"memoryReservation,omitempty"`
+	GPUIDs            []string           `json:"gpuIds,omitempty"`
+}
+
+// Attachment is what was attached to the instance for a task.
+type Attachment struct {
+	ID      string     `json:"id"`
+	Type    string     `json:"type"`
+	Status  string     `json:"status"`
+	Details []KeyValue `json:"details"`
+}
+
+// NetworkInterface is the interface that a container shares with its task.
+type NetworkInterface struct {
+	AttachmentID string `json:"attachmentId"`
+	IPv4Address  string `json:"privateIpv4Address,omitempty"`
 }
 
 // NetworkBinding is a published port.

@@ -27,8 +27,7 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("GET /_local/events", loopbackOnly(s.events))
 	mux.Handle("GET /_local/stats", loopbackOnly(s.stats))
 	mux.Handle("POST /_local/shutdown", loopbackOnly(s.shutdown))
-	if s.options.IMDS {
-		m := newMetadata(s.options.Region, s.options.Account)
+	if m := s.imds; m != nil {
 		mux.Handle("/latest/", m)
 		mux.Handle("PUT /_local/imds/{path...}", loopbackOnly(m.set))
 		mux.Handle("DELETE /_local/imds/{path...}", loopbackOnly(m.set))

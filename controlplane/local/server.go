@@ -14,6 +14,7 @@ import (
 
 	"ecsagent/controlplane/agentlink"
 	"ecsagent/controlplane/service"
+	"ecsagent/controlplane/vpc"
 )
 
 // DefaultListen is where the local ECS serves when nothing else is said. The port
@@ -33,6 +34,9 @@ type Options struct {
 	Account string
 	// IMDS serves instance metadata as well, for agents that are not in external mode.
 	IMDS bool
+	// VPC, if given, makes interfaces for tasks of network mode awsvpc. Its metadata and
+	// log come from here.
+	VPC *vpc.Options
 	// Secrets is a folder from which Secrets Manager is served too; empty: not.
 	Secrets string
 	Version string // for the status endpoint
@@ -50,7 +54,9 @@ type Options struct {
 type Server struct {
 	service *service.Service
 	hub     *agentlink.Hub
-	secrets *secrets // nil: not served
+	secrets *secrets  // nil: not served
+	vpc     *vpc.VPC  // nil: there is none
+	imds    *metadata // nil: not served
 	http    *http.Server
 	url     string
 	log     *zap.Logger
@@ -82,7 +88,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("listen on %s: %w", o.Listen, err)
 	}
 	s := &Server{options: o, log: o.Log, url: "http://" + reachable(listener.Addr()), asked: make(chan struct{}), served: make(chan struct{}), unasked: make(map[net.Conn]struct{})}
-	if err := s.compose(); err != nil {
+	if err := s.compose(ctx); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
 	s.stopping, s.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -105,13 +111,38 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 }
 
 // compose makes the service and the hub and connects them.
-func (s *Server) compose() error {
+func (s *Server) compose(ctx context.Context) (err error) {
 	o := s.options
 	so := o.Service
 	so.DataDir, so.Region, so.AccountID, so.Log = o.DataDir, o.Region, o.Account, o.Log
+	if o.IMDS {
+		s.imds = newMetadata(o.Region, o.Account)
+	}
+	if o.VPC != nil {
+		vo := *o.VPC
+		vo.Log = o.Log
+		if s.imds != nil {
+			vo.Metadata = s.imds
+		}
+		if s.vpc, err = vpc.Open(ctx, vo); err != nil {
+			return err
+		}
+		so.VPC = s.vpc
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, s.vpc.Close())
+			}
+		}()
+	}
 	svc, err := service.New(so)
 	if err != nil {
 		return fmt.Errorf("start service: %w", err)
+	}
+	if s.vpc != nil {
+		// What an earlier process left for tasks that are not known any more.
+		if err := s.vpc.Keep(svc.Interfaces()); err != nil {
+			return errors.Join(err, svc.Close())
+		}
 	}
 	if o.Secrets != "" {
 		if s.secrets, err = openSecrets(o.Secrets, svc.Region(), o.Account, o.Log); err != nil {
@@ -170,6 +201,9 @@ func (s *Server) shut() error {
 	err = errors.Join(err, s.serveErr, s.service.Close())
 	if s.secrets != nil {
 		err = errors.Join(err, s.secrets.close())
+	}
+	if s.vpc != nil {
+		err = errors.Join(err, s.vpc.Close())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

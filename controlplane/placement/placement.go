@@ -16,7 +16,7 @@ type Need struct {
 	TCP    []uint16 // fixed host ports
 	UDP    []uint16
 	GPUs   int
-	ENIs   int // network interfaces of its own; nothing here can give one
+	ENIs   int // network interfaces of its own
 	// Attributes must all be there; one with a value must have that value.
 	Attributes []api.Attribute
 	Group      string
@@ -33,6 +33,7 @@ type Instance struct {
 	TCP        map[uint16]bool // in use or reserved
 	UDP        map[uint16]bool
 	GPUs       []string // free
+	ENIs       int      // network interfaces that can still be attached
 	Attributes map[string]string
 	// Fields are what expressions may ask beside attributes: agentVersion,
 	// runningTasksCount and so on.
@@ -116,8 +117,8 @@ func room(in *Instance, need *Need, no func(reason, detail string, args ...any) 
 		return no(api.ReasonMemory, "")
 	case need.GPUs > len(in.GPUs):
 		return no(api.ReasonGPU, "")
-	case need.ENIs > 0:
-		return no(api.ReasonENI, "The local ECS has no network interfaces to give")
+	case need.ENIs > in.ENIs:
+		return no(api.ReasonENI, "The local ECS has no network interface left to give; it has some where it is served with --vpc")
 	}
 	for _, p := range need.TCP {
 		if in.TCP[p] {
@@ -137,6 +138,7 @@ func room(in *Instance, need *Need, no func(reason, detail string, args ...any) 
 func (in *Instance) Take(need *Need) (gpus []string) {
 	in.CPU -= need.CPU
 	in.Memory -= need.Memory
+	in.ENIs -= need.ENIs
 	for _, p := range need.TCP {
 		in.TCP[p] = true
 	}

@@ -107,6 +107,7 @@ func TestFits(t *testing.T) {
 		"port":         {need: Need{TCP: []uint16{80, 22}}, want: api.ReasonPorts},
 		"udp":          {need: Need{UDP: []uint16{22}}},
 		"eni":          {need: Need{ENIs: 1}, want: api.ReasonENI},
+		"an eni":       {in: func(i *Instance) { i.ENIs = 1 }, need: Need{ENIs: 1}},
 		"gpu":          {need: Need{GPUs: 1}, want: api.ReasonGPU},
 		"agent":        {in: func(i *Instance) { i.Connected = false }, need: Need{CPU: 9999}, want: api.ReasonAgent},
 		"attribute":    {need: Need{Attributes: []api.Attribute{{Name: "none"}}}, want: api.ReasonAttribute},

@@ -29,6 +29,8 @@ type Task struct {
 	RoleCredentials         *wire.RoleCredentials `json:"roleCredentials,omitempty"`
 	ExecutionCredentials    *wire.RoleCredentials `json:"executionRoleCredentials,omitempty"`
 	EnableFaultInjection    bool                  `json:"enableFaultInjection,omitempty"`
+
+	Interfaces []wire.NetworkInterface `json:"elasticNetworkInterfaces,omitempty"`
 }
 
 // JSON encodes the task with a desired status and credentials, which change from

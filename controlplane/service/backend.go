@@ -109,6 +109,9 @@ func (s *Service) Credentials(instanceARN string) []wire.CredentialsMessage {
 			return
 		}
 		for _, tk := range in.live() {
+			if tk.provisioning() {
+				continue // its payload, which has not been sent, carries them
+			}
 			role, execution := s.taskCredentials(tk, s.opts.Now())
 			if role != nil {
 				list = append(list, wire.CredentialsMessage{TaskARN: tk.Task.TaskARN, TaskClusterARN: tk.Task.ClusterARN,

@@ -111,7 +111,8 @@ func (c *committer) write(batches []batch) error {
 }
 
 func (c *committer) dispatch(b *batch) {
-	if len(b.deliveries) == 0 && len(b.disconnects) == 0 {
+	c.s.changeInterfaces(b)
+	if len(b.deliveries) == 0 && len(b.attach) == 0 && len(b.disconnects) == 0 {
 		return
 	}
 	c.s.mu.Lock()
@@ -119,6 +120,9 @@ func (c *committer) dispatch(b *batch) {
 	c.s.mu.Unlock()
 	if d == nil {
 		return // SetDispatcher delivers what is not acknowledged
+	}
+	for i := range b.attach {
+		d.Announce(b.attach[i].instance, b.attach[i].announcement)
 	}
 	for i := range b.deliveries {
 		dl := &b.deliveries[i]

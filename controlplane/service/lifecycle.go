@@ -78,6 +78,7 @@ func (t *tx) finishTask(tk *task, reason string) {
 	t.advance(tk, api.StatusDeprovisioning)
 	tk.Task.StoppedAt = api.At(t.now)
 	tk.Payload = nil // never sent again
+	t.detach(tk)
 	t.advance(tk, api.StatusStopped)
 	st := &t.s.state
 	if in := st.instances[tk.Task.ContainerInstanceARN]; in != nil {

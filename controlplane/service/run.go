@@ -12,6 +12,7 @@ import (
 	"ecsagent/controlplane/api"
 	"ecsagent/controlplane/placement"
 	"ecsagent/controlplane/render"
+	"ecsagent/controlplane/wire"
 )
 
 // maxRun is how many tasks one RunTask or StartTask can start.
@@ -140,6 +141,7 @@ func (s *Service) place(t *tx, l *launch, count int, out *api.TasksResponse) err
 	pictures := make([]*placement.Instance, len(instances))
 	for i, in := range instances {
 		pictures[i] = in.target(t.now)
+		pictures[i].ENIs = s.freeInterfaces()
 	}
 	for range count {
 		p, failures := placement.Choose(pictures, &l.need, &l.rules)
@@ -182,6 +184,7 @@ func (s *Service) startTask(in *api.StartTaskRequest) (*api.TasksResponse, error
 				continue
 			}
 			p := i.target(t.now)
+			p.ENIs = s.freeInterfaces()
 			if failure := placement.Fits(p, &l.need, &l.rules); failure != nil {
 				out.Failures = append(out.Failures, *failure)
 				continue
@@ -209,7 +212,7 @@ func (s *Service) create(t *tx, l *launch, in *instance, gpus []string) (*task, 
 	tk := &task{
 		Seq: s.state.seq + 1, Cluster: l.cluster.Name, Family: d.Family, Need: l.need, ClientToken: l.clientToken, RequestHash: l.hash,
 		Task: api.Task{
-			Attachments: []json.RawMessage{}, Attributes: []api.Attribute{}, AvailabilityZone: in.Attributes[attributeZone],
+			Attachments: []api.Attachment{}, Attributes: []api.Attribute{}, AvailabilityZone: in.Attributes[attributeZone],
 			ClusterARN: l.cluster.ARN, Connectivity: connected, ConnectivityAt: api.At(t.now), ContainerInstanceARN: in.ARN,
 			CreatedAt: api.At(t.now), DesiredStatus: api.StatusRunning, EnableExecuteCommand: l.req.EnableExecuteCommand,
 			Group: l.group, HealthStatus: healthUnknown, LastStatus: api.StatusProvisioning, LaunchType: launchType,
@@ -230,11 +233,21 @@ func (s *Service) create(t *tx, l *launch, in *instance, gpus []string) (*task, 
 		return nil, api.Errorf(api.UnsupportedFeatureException, "The local ECS cannot run the task: %v", err)
 	}
 	tk.Payload = payload
+	if l.need.ENIs > 0 {
+		if tk.ENI, err = s.newInterface(id, l.cluster.Name); err != nil {
+			return nil, err
+		}
+		payload.Interfaces = []wire.NetworkInterface{tk.ENI.Interface}
+	}
 	tk.size(d, payload)
 	s.state.seq = tk.Seq
 	s.state.tasks[arn] = tk
 	in.tasks[arn] = tk
 	t.taskChanged(tk)
+	if tk.ENI != nil {
+		t.attach(tk) // it goes on when the agent has seen the interface
+		return tk, nil
+	}
 	t.advance(tk, api.StatusPending) // nothing has to be provisioned
 	t.deliver(tk)
 	return tk, nil
@@ -262,7 +275,7 @@ func (tk *task) containers(s *Service, l *launch, id string, gpus []string) (gpu
 		cd := render.Override(&l.definition.ContainerDefinitions[i], &l.req.Overrides)
 		c := api.Container{
 			ContainerARN: s.arn("container", l.cluster.Name, id, uuid.NewString()), TaskARN: tk.Task.TaskARN, Name: cd.Name, Image: cd.Image,
-			LastStatus: api.StatusPending, NetworkBindings: []api.NetworkBinding{}, NetworkInterfaces: []json.RawMessage{},
+			LastStatus: api.StatusPending, NetworkBindings: []api.NetworkBinding{}, NetworkInterfaces: []api.NetworkInterface{},
 			HealthStatus: healthUnknown, CPU: strconv.Itoa(cd.CPU),
 		}
 		if cd.Memory > 0 {

@@ -24,6 +24,8 @@ const (
 	DefaultKeep = time.Hour
 	// DefaultCredentialsLife is how long the credentials of a role last.
 	DefaultCredentialsLife = 6 * time.Hour
+	// DefaultAttachWait is how long an agent may take to see a task's network interface.
+	DefaultAttachWait = 3 * time.Minute
 )
 
 // RoleKeys are the keys of a task role. The control plane makes none that open
@@ -48,8 +50,12 @@ type Options struct {
 	RoleKeys        RoleKeys      // keys of every role; without them, made-up ones that open nothing
 	CredentialsLife time.Duration // DefaultCredentialsLife
 	Keep            time.Duration // DefaultKeep
-	Log             *zap.Logger   // nil logs nothing
-	Now             func() time.Time
+	// VPC gives tasks of network mode awsvpc their interfaces; nil: none are placed.
+	VPC VPC
+	// AttachWait is how long a task waits for its interface; DefaultAttachWait.
+	AttachWait time.Duration
+	Log        *zap.Logger // nil logs nothing
+	Now        func() time.Time
 }
 
 func (o Options) withDefaults() Options {
@@ -67,6 +73,9 @@ func (o Options) withDefaults() Options {
 	if o.Keep <= 0 {
 		o.Keep = DefaultKeep
 	}
+	if o.AttachWait <= 0 {
+		o.AttachWait = DefaultAttachWait
+	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -80,6 +89,8 @@ func (o Options) withDefaults() Options {
 // wait for the network. It returns the message id that PayloadAcked will name.
 type Dispatcher interface {
 	Deliver(instanceARN string, p wire.Payload) (messageID string)
+	// Announce tells an agent of a network interface. It must not wait either.
+	Announce(instanceARN string, a wire.Announcement)
 	// Disconnect ends the sessions of an instance with an exception of package wire.
 	Disconnect(instanceARN, exception string)
 }
@@ -123,6 +134,11 @@ func New(o Options) (*Service, error) {
 // Close writes what is left and ends every Watch. Calls that come later fail.
 func (s *Service) Close() error {
 	s.commits.close()
+	s.quietly(func(st *state) {
+		for _, timer := range st.waits {
+			timer.Stop()
+		}
+	})
 	s.subs.close()
 	if s.store == nil {
 		return nil
@@ -137,7 +153,10 @@ func (s *Service) SetDispatcher(d Dispatcher) {
 		s.state.dispatcher = d
 		for _, in := range s.state.instances {
 			for _, tk := range in.live() {
-				if !tk.acked() {
+				switch {
+				case tk.provisioning():
+					t.attach(tk)
+				case !tk.acked():
 					t.deliver(tk)
 				}
 			}

@@ -28,13 +28,15 @@ type state struct {
 	// before Deliver had returned the message id.
 	inFlight map[string][]mark
 	early    map[string]bool
+
+	waits map[string]*time.Timer // for interfaces, by task ARN
 }
 
 func newState() state {
 	return state{
 		clusters: map[string]*cluster{}, families: map[string]*family{}, definitions: map[string]*definition{},
 		instances: map[string]*instance{}, tasks: map[string]*task{},
-		inFlight: map[string][]mark{}, early: map[string]bool{},
+		inFlight: map[string][]mark{}, early: map[string]bool{}, waits: map[string]*time.Timer{},
 	}
 }
 
@@ -125,6 +127,9 @@ type task struct {
 	AckedRunning  bool
 	AckedStopping bool
 
+	// ENI is the task's own network interface; nil for tasks in other network modes.
+	ENI *eni `json:",omitempty"`
+
 	ClientToken    string    `json:",omitempty"`
 	RequestHash    string    `json:",omitempty"`
 	ProtectedUntil time.Time `json:",omitzero"`
@@ -145,6 +150,9 @@ func (tk *task) isStopped() bool { return tk.Task.LastStatus == api.StatusStoppe
 func (tk *task) view(tags bool) api.Task {
 	v := tk.Task
 	v.Containers = slices.Clone(v.Containers)
+	if tk.ENI != nil {
+		tk.ENI.show(&v)
+	}
 	if !tags {
 		v.Tags = []api.Tag{}
 	}

@@ -38,6 +38,9 @@ func (s *Service) reported(arn string) (*task, error) {
 }
 
 func (t *tx) report(tk *task, in *api.SubmitTaskStateChangeRequest) {
+	for _, a := range in.Attachments {
+		t.attached(tk, a)
+	}
 	changed := tk.times(in)
 	for i := range in.Containers {
 		c, _ := tk.observe(&in.Containers[i])

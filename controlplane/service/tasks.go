@@ -46,7 +46,7 @@ func (t *tx) stopByUser(tk *task, reason string) {
 	t.stop(tk, api.StopUserInitiated, reason)
 	t.advance(tk, api.StatusDeactivating)
 	in := t.s.state.instances[tk.Task.ContainerInstanceARN]
-	if in == nil || in.Status == api.StatusInactive {
+	if in == nil || in.Status == api.StatusInactive || tk.provisioning() {
 		t.finishTask(tk, "")
 		return
 	}

@@ -56,6 +56,7 @@ func (c *clock) add(d time.Duration) {
 type link struct {
 	mu           sync.Mutex
 	sent         []parcel
+	announced    []wire.Announcement
 	disconnected []string
 }
 
@@ -78,6 +79,18 @@ func (l *link) Deliver(instance string, p wire.Payload) string {
 	}
 	l.sent = append(l.sent, sent)
 	return id
+}
+
+func (l *link) Announce(_ string, a wire.Announcement) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.announced = append(l.announced, a)
+}
+
+func (l *link) announcements() []wire.Announcement {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.announced)
 }
 
 func (l *link) Disconnect(instance, exception string) {

@@ -4,7 +4,10 @@
 // (docs/spec/01 sections 2.6 to 2.9).
 package wire
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Payload is work for one container instance. The agent link gives it a message
 // id and a sequence number and sends it until the agent acknowledges it.
@@ -12,6 +15,32 @@ type Payload struct {
 	// Tasks are the payload's tasks as the agent reads them (docs/spec/01 section
 	// 2.9.3), in order.
 	Tasks []json.RawMessage
+}
+
+// Announcement tells an agent that a network interface for a task will appear, and until
+// when the agent may confirm it (docs/spec/05 section 2.2).
+type Announcement struct {
+	TaskARN        string
+	TaskClusterARN string
+	Wait           time.Duration
+	Interface      NetworkInterface
+}
+
+// NetworkInterface is an elastic network interface as agents read it (docs/spec/05
+// section 2.2).
+type NetworkInterface struct {
+	AttachmentARN string        `json:"attachmentArn,omitempty"`
+	EC2ID         string        `json:"ec2Id"`
+	MAC           string        `json:"macAddress"`
+	IPv4          []IPv4Address `json:"ipv4Addresses"`
+	Gateway       string        `json:"subnetGatewayIpv4Address"` // with the subnet's prefix length
+	DNSName       string        `json:"privateDnsName,omitempty"`
+}
+
+// IPv4Address is an address of a NetworkInterface.
+type IPv4Address struct {
+	Primary bool   `json:"primary"`
+	Address string `json:"privateAddress"`
 }
 
 // TaskIdentifier names a task and what should become of it, in manifests and in

@@ -81,6 +81,10 @@ func (a *app) run(ctx context.Context, stdin io.Reader, name string, f runFlags)
 		return err
 	}
 	req := api.RunTaskRequest{TaskRequest: api.TaskRequest{Cluster: a.cluster, TaskDefinition: registered.TaskDefinition.TaskDefinitionARN, StartedBy: "ecs-local"}}
+	if def.NetworkMode == api.NetworkVPC {
+		// The local ECS has one subnet, if any.
+		req.NetworkConfiguration = &api.NetworkConfiguration{AWSVPCConfiguration: []byte(`{"subnets":["local"]}`)}
+	}
 	for _, container := range def.ContainerDefinitions {
 		if len(env) > 0 {
 			req.Overrides.ContainerOverrides = append(req.Overrides.ContainerOverrides, api.ContainerOverride{Name: container.Name, Environment: env})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"ecsagent/controlplane/local"
 	"ecsagent/controlplane/local/client"
 	"ecsagent/controlplane/service"
+	"ecsagent/controlplane/vpc"
 )
 
 // detachWait is how long a detached server may take to answer.
@@ -30,6 +32,10 @@ type upFlags struct {
 	region     string
 	account    string
 	imds       bool
+	vpc        bool
+	vpcName    string
+	vpcSubnet  string
+	vpcHost    string
 	secrets    string
 	detach     bool
 	foreground bool
@@ -56,6 +62,10 @@ agents. State is in memory unless --data-dir is given.`,
 			if f.credentialsLife < minCredentialsLife {
 				return usagef("--credentials-life %v: want at least %v", f.credentialsLife, minCredentialsLife)
 			}
+			if _, err := f.network(); err != nil {
+				return err
+			}
+			f.imds = f.imds || f.vpc
 			if f.detach {
 				return a.detach(cmd.Context(), f)
 			}
@@ -68,6 +78,10 @@ agents. State is in memory unless --data-dir is given.`,
 	flags.StringVar(&f.region, "region", "", "`REGION` in ARNs (default $AWS_REGION, $AWS_DEFAULT_REGION or "+service.DefaultRegion+")")
 	flags.StringVar(&f.account, "account", "", "`ACCOUNT` in ARNs (12 digits)")
 	flags.BoolVar(&f.imds, "imds", false, "serve EC2 instance metadata too, for agents in EC2 mode")
+	flags.BoolVar(&f.vpc, "vpc", false, "run tasks of network mode awsvpc: make network interfaces for them, and a subnet on this machine; implies --imds (Linux, as root)")
+	flags.StringVar(&f.vpcName, "vpc-name", vpc.DefaultName, "network `NAMESPACE` that plays the subnet, as \"ip netns\" shows it")
+	flags.StringVar(&f.vpcSubnet, "vpc-subnet", vpc.DefaultSubnet, "`GATEWAY/BITS` of the subnet")
+	flags.StringVar(&f.vpcHost, "vpc-host", "", "`FILE` of the agent's network namespace, when it is not this one")
 	flags.StringVar(&f.secrets, "secrets", "", "`FOLDER` from which Secrets Manager is served too: a file per secret, with its value")
 	flags.DurationVar(&f.credentialsLife, "credentials-life", service.DefaultCredentialsLife, "`TIME` that the credentials of task roles last; they are renewed at half of it")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until the command down")
@@ -79,13 +93,33 @@ agents. State is in memory unless --data-dir is given.`,
 	return cmd
 }
 
+// network is the VPC that the flags ask for; nil for none.
+func (f *upFlags) network() (*vpc.Options, error) {
+	if !f.vpc {
+		return nil, nil //nolint:nilnil // no VPC is an answer
+	}
+	subnet, err := netip.ParsePrefix(f.vpcSubnet)
+	if err != nil {
+		return nil, usagef("--vpc-subnet %q: want the gateway's address with a prefix length, such as %s", f.vpcSubnet, vpc.DefaultSubnet)
+	}
+	o := &vpc.Options{Name: f.vpcName, Host: f.vpcHost, Subnet: subnet}
+	if err := o.Check(); err != nil {
+		return nil, usagef("%w", err)
+	}
+	return o, nil
+}
+
 func (a *app) serve(ctx context.Context, f upFlags) error {
+	network, err := f.network()
+	if err != nil {
+		return err
+	}
 	log, err := a.logger(f.logLevel)
 	if err != nil {
 		return err
 	}
 	srv, err := local.Start(ctx, local.Options{
-		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, Secrets: f.secrets, Version: a.Version, Log: log,
+		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, VPC: network, Secrets: f.secrets, Version: a.Version, Log: log,
 		Service: service.Options{CredentialsLife: f.credentialsLife},
 	})
 	if err != nil {
@@ -133,6 +167,10 @@ Start an agent on this machine, as root:
 		a.printf(`Have EC2 announce the end of the instance (needs ECS_ENABLE_SPOT_INSTANCE_DRAINING=true):
   curl -H 'X-Ecs-Local: 1' -X PUT %s/_local/imds/meta-data/spot/instance-action -d '{"action":"terminate","time":"soon"}'
 `, url)
+	}
+	if f.vpc {
+		a.printf("for tasks of network mode awsvpc in EC2 mode, with ECS_TEST_ENI_LINKS='%s' and the plugins (`ecs-cni install DIR`) in ECS_CNI_PLUGINS_PATH;\n"+
+			"the subnet %s is network namespace %q: ip netns exec %[3]s ...\n", vpc.TestLinks, f.vpcSubnet, f.vpcName)
 	}
 	if f.secrets != "" {
 		a.printf("and with secrets from %s: AWS_ENDPOINT_URL_SECRETS_MANAGER=%s\n", f.secrets, url)
@@ -215,6 +253,12 @@ func childArgs(f upFlags) []string {
 	}
 	if f.imds {
 		args = append(args, "--imds")
+	}
+	if f.vpc {
+		args = append(args, "--vpc", "--vpc-name", f.vpcName, "--vpc-subnet", f.vpcSubnet)
+		if f.vpcHost != "" {
+			args = append(args, "--vpc-host", f.vpcHost)
+		}
 	}
 	if f.secrets != "" {
 		args = append(args, "--secrets", f.secrets)

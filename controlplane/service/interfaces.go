@@ -1,0 +1,249 @@
+package service
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"ecsagent/controlplane/api"
+	"ecsagent/controlplane/wire"
+)
+
+// VPC makes and removes the network interfaces of tasks. Its methods are called one at a
+// time.
+type VPC interface {
+	// Subnet is where tasks' addresses come from, with the gateway as its address.
+	Subnet() netip.Prefix
+	// Attach makes the interface appear on the container instance. One that is there
+	// stays.
+	Attach(i wire.NetworkInterface) error
+	// Detach removes the interface, wherever it is. One that is not there is no error.
+	Detach(mac string) error
+}
+
+// What the local ECS calls its only subnet.
+const localSubnet = "subnet-0ec510ca1"
+
+// Statuses of an attachment, as DescribeTasks shows them.
+const (
+	eniAttaching = "ATTACHING"
+	eniAttached  = "ATTACHED"
+	eniDeleted   = "DELETED"
+)
+
+// reasonNoInterface is why a task stops whose interface its agent has not seen.
+const reasonNoInterface = "Timeout waiting for network interface provisioning to complete."
+
+// eni is a task's network interface; it is part of the task's record.
+type eni struct {
+	Interface wire.NetworkInterface
+	Subnet    string
+	Status    string
+	Until     time.Time // when the task gives up waiting for it
+}
+
+// id is the attachment's, which is the last part of its ARN.
+func (e *eni) id() string {
+	return e.Interface.AttachmentARN[strings.LastIndexByte(e.Interface.AttachmentARN, '/')+1:]
+}
+
+// show adds the interface to what users see of the task.
+func (e *eni) show(v *api.Task) {
+	address := e.Interface.IPv4[0].Address
+	v.Attachments = []api.Attachment{{ID: e.id(), Type: "ElasticNetworkInterface", Status: e.Status, Details: []api.KeyValue{
+		{Name: "subnetId", Value: e.Subnet}, {Name: "networkInterfaceId", Value: e.Interface.EC2ID},
+		{Name: "macAddress", Value: e.Interface.MAC}, {Name: "privateDnsName", Value: e.Interface.DNSName},
+		{Name: "privateIPv4Address", Value: address},
+	}}}
+	if e.Status == eniAttaching {
+		return
+	}
+	for i := range v.Containers {
+		v.Containers[i].NetworkInterfaces = []api.NetworkInterface{{AttachmentID: e.id(), IPv4Address: address}}
+	}
+}
+
+// provisioning reports whether the task waits for its interface.
+func (tk *task) provisioning() bool {
+	return tk.ENI != nil && tk.ENI.Status == eniAttaching && !tk.isStopped()
+}
+
+// announced is an interface to make and to tell an agent of.
+type announced struct {
+	instance     string
+	announcement wire.Announcement
+}
+
+// usedAddresses are those of tasks that have not stopped.
+func (st *state) usedAddresses() map[netip.Addr]bool {
+	used := map[netip.Addr]bool{}
+	for _, in := range st.instances {
+		for _, tk := range in.tasks {
+			if tk.ENI == nil {
+				continue
+			}
+			if a, err := netip.ParseAddr(tk.ENI.Interface.IPv4[0].Address); err == nil {
+				used[a] = true
+			}
+		}
+	}
+	return used
+}
+
+// firstTaskHost leaves the first addresses of the subnet alone, as a VPC does.
+const firstTaskHost = 4
+
+// capacity is how many tasks a subnet has addresses for.
+func capacity(p netip.Prefix) int {
+	hosts := 1 << min(16, p.Addr().BitLen()-p.Bits())
+	return max(0, hosts-firstTaskHost-1)
+}
+
+// freeInterfaces is how many interfaces tasks can still get.
+func (s *Service) freeInterfaces() int {
+	if s.opts.VPC == nil {
+		return 0
+	}
+	return capacity(s.opts.VPC.Subnet()) - len(s.state.usedAddresses())
+}
+
+// newInterface chooses a task's interface. Addresses go round, so that one is not used
+// again while neighbours still know it as another's.
+func (s *Service) newInterface(taskID, cluster string) (*eni, error) {
+	subnet := s.opts.VPC.Subnet()
+	used, n := s.state.usedAddresses(), capacity(subnet)
+	next := s.state.newestHost(subnet) - firstTaskHost + 1
+	for i := range n {
+		address := hostOf(subnet, firstTaskHost+(max(0, next)+i)%n)
+		if used[address] || address == subnet.Addr() {
+			continue
+		}
+		b := address.As4()
+		return &eni{
+			Subnet: localSubnet, Status: eniAttaching, Until: s.opts.Now().Add(s.opts.AttachWait),
+			Interface: wire.NetworkInterface{
+				AttachmentARN: s.arn("attachment", cluster, uuid.NewString()), EC2ID: "eni-" + taskID[:17],
+				MAC:  fmt.Sprintf("06:ec:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3]),
+				IPv4: []wire.IPv4Address{{Primary: true, Address: address.String()}}, Gateway: subnet.String(),
+				DNSName: fmt.Sprintf("ip-%d-%d-%d-%d.%s.compute.internal", b[0], b[1], b[2], b[3], s.opts.Region),
+			},
+		}, nil
+	}
+	return nil, api.Errorf(api.ServerException, "No address is left in subnet %s.", subnet)
+}
+
+// newestHost is which address of the subnet the newest task got; 0 for none.
+func (st *state) newestHost(subnet netip.Prefix) int {
+	var newest int64
+	host := 0
+	for _, tk := range st.tasks {
+		if tk.ENI == nil || tk.Seq <= newest {
+			continue
+		}
+		if a, err := netip.ParseAddr(tk.ENI.Interface.IPv4[0].Address); err == nil && subnet.Contains(a) {
+			newest, host = tk.Seq, int(number(a)-number(subnet.Masked().Addr()))
+		}
+	}
+	return host
+}
+
+func number(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
+// hostOf is the n-th address of an IPv4 subnet.
+func hostOf(p netip.Prefix, n int) netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], number(p.Masked().Addr())+uint32(n))
+	return netip.AddrFrom4(b)
+}
+
+// attach has the task's interface made and its agent told of it. The task stops when the
+// agent has not confirmed it in time.
+func (t *tx) attach(tk *task) {
+	left := max(0, tk.ENI.Until.Sub(t.now))
+	t.batch.attach = append(t.batch.attach, announced{tk.Task.ContainerInstanceARN, wire.Announcement{
+		TaskARN: tk.Task.TaskARN, TaskClusterARN: tk.Task.ClusterARN, Wait: max(left, time.Millisecond), Interface: tk.ENI.Interface,
+	}})
+	arn := tk.Task.TaskARN
+	t.s.state.waits[arn] = time.AfterFunc(left, func() { t.s.giveUp(arn, reasonNoInterface) })
+}
+
+// giveUp ends a task that still waits for its interface.
+func (s *Service) giveUp(arn, reason string) {
+	s.apply(func(t *tx) {
+		if tk := s.state.tasks[arn]; tk != nil && tk.provisioning() {
+			t.finishTask(tk, reason)
+		}
+	})
+}
+
+// attached takes an agent's report of an attachment. The task's payload goes out once its
+// interface is there.
+func (t *tx) attached(tk *task, a api.AttachmentStateChange) {
+	if !tk.provisioning() || a.AttachmentARN != tk.ENI.Interface.AttachmentARN || a.Status != eniAttached {
+		return
+	}
+	t.stopWaiting(tk)
+	tk.ENI.Status = eniAttached
+	t.advance(tk, api.StatusPending)
+	t.deliver(tk)
+}
+
+// detach gives the interface of a task that has stopped back.
+func (t *tx) detach(tk *task) {
+	if tk.ENI == nil {
+		return
+	}
+	t.stopWaiting(tk)
+	tk.ENI.Status = eniDeleted
+	t.batch.detach = append(t.batch.detach, tk.ENI.Interface.MAC)
+}
+
+func (t *tx) stopWaiting(tk *task) {
+	if timer := t.s.state.waits[tk.Task.TaskARN]; timer != nil {
+		timer.Stop()
+		delete(t.s.state.waits, tk.Task.TaskARN)
+	}
+}
+
+// changeInterfaces makes and removes the devices of a batch. A task whose device cannot
+// be made stops with the reason.
+func (s *Service) changeInterfaces(b *batch) {
+	if s.opts.VPC == nil {
+		return
+	}
+	for _, mac := range b.detach {
+		if err := s.opts.VPC.Detach(mac); err != nil {
+			s.log.Error("network interface not detached", zap.String("mac", mac), zap.Error(err))
+		}
+	}
+	for i := range b.attach {
+		a := &b.attach[i].announcement
+		if err := s.opts.VPC.Attach(a.Interface); err != nil {
+			s.log.Error("network interface not attached", zap.String("task", a.TaskARN), zap.String("mac", a.Interface.MAC), zap.Error(err))
+			s.giveUp(a.TaskARN, "Network interface not attached: "+err.Error())
+		}
+	}
+}
+
+// Interfaces lists the MAC addresses of the interfaces that tasks have.
+func (s *Service) Interfaces() []string {
+	var macs []string
+	s.quietly(func(st *state) {
+		for _, in := range st.instances {
+			for _, tk := range in.tasks {
+				if tk.ENI != nil {
+					macs = append(macs, tk.ENI.Interface.MAC)
+				}
+			}
+		}
+	})
+	return macs
+}

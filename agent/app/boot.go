@@ -41,6 +41,7 @@ type agent struct {
 	saving    doctor.Store // how saving fares
 	health    *health
 
+	network    *taskNetwork   // nil: no task has a network of its own
 	confirming sync.WaitGroup // confirmations of attachments
 }
 
@@ -81,6 +82,9 @@ func (a *agent) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	a.preparePause(ctx)
+	if err := a.prepareTaskNetwork(ctx); err != nil {
+		return err
+	}
 	if a.api, err = a.ecs(); err != nil {
 		return err
 	}

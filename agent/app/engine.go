@@ -35,7 +35,7 @@ func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter
 			task.TCP: cfg.ReservedPorts, task.UDP: cfg.ReservedPortsUDP,
 		},
 	})
-	return engine.Options{
+	options := engine.Options{
 		Pause: a.pauseOf(), LoadPause: a.loadPause,
 		Store: forgettingStore{a.store, forget}, Reporter: reporter, Runtime: a.runtime(),
 		Images: images, HostPorts: ports, Builder: a.builder(roles), Credentials: known{roles}, Pictures: pictures{a.endpoint, a.usage}, Hooks: a.hooks(), Log: a.log,
@@ -49,7 +49,11 @@ func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter
 		Pull: pull, PullUpfront: cfg.DependentContainersPullUpfront, StopTimeout: cfg.ContainerStopTimeout,
 		CleanupWait: cfg.TaskCleanupWait, CleanupJitter: cfg.TaskCleanupWaitJitter,
 		MatchSharedVolumes: cfg.SharedVolumeMatchFullConfig, GPUSupport: cfg.GPUSupport,
-	}, nil
+	}
+	if a.network != nil {
+		options.Network = a.network
+	}
+	return options, nil
 }
 
 // Mapping is what the mapping of containers to Docker takes from the settings and the

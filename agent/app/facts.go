@@ -16,7 +16,7 @@ var implemented = capability.Implemented(
 	capability.Privileged, capability.LogDrivers, capability.SecurityOptions, capability.HealthChecks,
 	capability.ECRAuth, capability.ECREndpoint, capability.ExecutionRoleECR, capability.PrivateRegistryAuth, capability.DockerVolumes,
 	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
-	capability.TaskLimits, capability.NamespaceSharing, capability.GPU, capability.FaultInjection,
+	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.GPU, capability.FaultInjection,
 )
 
 // facts gathers what decides about attributes. Volume plugins that cannot be listed
@@ -26,7 +26,7 @@ func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
 	if err != nil {
 		a.log.Warn("docker volume plugins not listed", zap.Error(err))
 	}
-	return capability.Facts{
+	facts := capability.Facts{
 		OS: a.host.OSType, External: a.cfg.External, Implemented: implemented,
 		DockerAPIs:    capability.DockerAPIs(a.host.OSType, a.engineOf.MaxAPI, a.engineOf.MinAPI),
 		VolumePlugins: append(plugins, a.host.VolumePlugins...),
@@ -38,7 +38,12 @@ func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
 		FaultTools: !a.cfg.External && faultTools(ctx, a.ipv6Only) == nil,
 		SELinux:    a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
 		HealthChecksDisabled: a.cfg.DockerHealthCheckDisabled, CPUFlags: a.host.CPUFlags,
-	}, nil
+	}
+	if n := a.network; n != nil {
+		facts.TaskENI, facts.CNIVersion, facts.BlockIMDS = true, n.version, a.cfg.AWSVPCBlockIMDS
+		facts.Trunking, facts.BranchCNIVersion = a.cfg.ENITrunking, n.branch
+	}
+	return facts, nil
 }
 
 func architecture(goarch string) string { return platform.Architecture(goarch) }

@@ -85,10 +85,10 @@ func (b *Builder) Build(spec *task.Spec, i int, st *task.State, in Inputs) (runt
 // Build maps container i of a task to the request that creates it. Its errors are
 // *task.Error.
 func Build(spec *task.Spec, i int, st *task.State, in Inputs, env Env) (runtime.CreateRequest, error) {
-	b := build{spec: spec, st: st, env: &env, in: in, c: &spec.Containers[i], cs: &st.Containers[i]}
+	b := build{spec: spec, st: st, env: &env, in: in, i: i, c: &spec.Containers[i], cs: &st.Containers[i]}
 	steps := []func() error{
 		b.hostConfig, b.namespaces, b.devices, b.logs,
-		b.config,
+		b.config, b.joinedNetwork,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -103,6 +103,7 @@ type build struct {
 	spec *task.Spec
 	st   *task.State
 	env  *Env
+	i    int // of the container
 	c    *task.Container
 	cs   *task.ContainerState
 	in   Inputs

@@ -123,6 +123,26 @@ func TestNamespaces(t *testing.T) {
 	}
 }
 
+// Docker refuses names, resolvers and ports of a container that joins another's network.
+func TestJoinedNetwork(t *testing.T) {
+	spec, st := withPauses()
+	spec.Containers[0].Ports = []task.PortMapping{{ContainerPort: 80, HostPort: 80}, {Range: "7000-7004"}}
+	spec.Containers[0].DockerConfig = `{"Hostname":"h","ExposedPorts":{"81/tcp":{}}}`
+	spec.Containers[0].DockerHostConfig = `{"ExtraHosts":["a:1.2.3.4"],"Dns":["1.1.1.1"],"DnsSearch":["x"],"PublishAllPorts":true}`
+	req, err := Build(spec, 0, st, Inputs{}, linuxEnv())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, h := req.Config, req.HostConfig
+	if c.Hostname != "" || len(c.ExposedPorts)+len(h.PortBindings)+len(h.ExtraHosts)+len(h.DNS)+len(h.DNSSearch) > 0 || h.PublishAllPorts {
+		t.Errorf("config %+v host %+v", c, h)
+	}
+	spec.NetworkMode = "bridge"
+	if req, err = Build(spec, 0, st, Inputs{}, linuxEnv()); err != nil || len(req.HostConfig.PortBindings) != 6 || req.Config.Hostname != "h" {
+		t.Errorf("on the bridge: %v %+v", err, req)
+	}
+}
+
 func TestNetworkPause(t *testing.T) {
 	spec, st := withPauses()
 	req, err := Build(spec, 1, st, Inputs{}, linuxEnv())

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/go-connections/nat"
 
 	"ecsagent/agent/task"
 )
@@ -39,6 +40,18 @@ func (b *build) networkMode() error {
 			b.host.NetworkMode = container.NetworkMode(b.spec.NetworkMode)
 		}
 	}
+	return nil
+}
+
+// joinedNetwork takes out what Docker refuses of a container that joins the network of
+// another: its names, resolvers and ports are the other's (docs/spec/05 section 1.5).
+func (b *build) joinedNetwork() error {
+	if !b.host.NetworkMode.IsContainer() {
+		return nil
+	}
+	b.cfg.Hostname, b.cfg.Domainname, b.cfg.ExposedPorts = "", "", nil
+	b.host.ExtraHosts, b.host.Links, b.host.PortBindings, b.host.PublishAllPorts = nil, nil, nat.PortMap{}, false
+	b.host.DNS, b.host.DNSOptions, b.host.DNSSearch = nil, nil, nil
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 // eachPort calls fn for every container port, with the host port that goes with
 // it; 0 when none was chosen yet (docs/spec/02 section 4.6).
 func (b *build) eachPort(fn func(port nat.Port, host uint16)) error {
-	for i, p := range b.c.Ports {
+	for i, p := range b.spec.Published(b.i) {
 		var chosen uint16
 		if i < len(b.cs.HostPorts) {
 			chosen = b.cs.HostPorts[i]

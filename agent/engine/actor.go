@@ -250,7 +250,7 @@ func (a *actor) dropWork() {
 		}
 		if w.ports && c.Applied == task.ContainerNone {
 			w.ports = false
-			a.e.opt.HostPorts.Release(a.spec.Containers[i].Ports, c.HostPorts)
+			a.e.opt.HostPorts.Release(a.spec.Published(i), c.HostPorts)
 		}
 	}
 }
@@ -259,7 +259,7 @@ func (a *actor) dropWork() {
 func (a *actor) restorePorts() {
 	for i := range a.st.Containers {
 		if c := &a.st.Containers[i]; len(c.HostPorts) > 0 && c.Known != task.ContainerStopped {
-			a.e.opt.HostPorts.Restore(a.spec.Containers[i].Ports, c.HostPorts)
+			a.e.opt.HostPorts.Restore(a.spec.Published(i), c.HostPorts)
 			a.containers[i].ports = true
 		}
 	}

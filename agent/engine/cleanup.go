@@ -127,6 +127,9 @@ func (e *Engine) remove(ctx context.Context, snap *task.Snapshot) error {
 	if len(failed) > 0 {
 		return errors.Join(failed...) // their volumes and resources are still in use
 	}
+	if err := e.releaseNetwork(ctx, snap); err != nil {
+		failed = append(failed, err)
+	}
 	if err := e.removeResources(ctx, snap); err != nil {
 		failed = append(failed, err)
 	}

@@ -219,7 +219,7 @@ func (b *batch) wait(ctx context.Context) error {
 func (e *Engine) accept(r task.Request, now time.Time) *task.Record {
 	if r.Desired >= task.Created && r.Desired < task.Stopped {
 		in := task.Intake{GPUSupport: e.opt.GPUSupport, Pause: e.opt.Pause}
-		spec, reason := Acceptance(in, e.opt.Hooks, r.Spec)
+		spec, reason := Acceptance(in, e.opt.Hooks, e.opt.checkNetwork(), r.Spec)
 		if reason != "" {
 			e.log.Warn("task rejected", zap.String("task", r.Spec.ARN), zap.String("reason", reason))
 			return &task.Record{Spec: r.Spec, State: task.RejectedState(r.Spec, reason, now)}

@@ -182,7 +182,6 @@ func TestDeliverAfterTheEnd(t *testing.T) {
 // TestUnsupported: each need that cannot be met is refused, by name.
 func TestUnsupported(t *testing.T) {
 	edits := []func(*task.Spec){
-		func(s *task.Spec) { s.NetworkMode = "awsvpc" },
 		func(s *task.Spec) { s.Proxy = &task.Proxy{} },
 		func(s *task.Spec) { s.Attachments = []task.Attachment{{Type: "serviceconnectdetail"}} },
 		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeEFS}} },
@@ -209,7 +208,7 @@ func TestUnsupported(t *testing.T) {
 	}
 	in(t, nil, func(r *rig) {
 		spec := specOf("one", "app")
-		edits[0](spec)
+		spec.NetworkMode = "awsvpc"
 		r.run(spec)
 		want := "resource cannot be initialized for task " + spec.ARN + ": network mode awsvpc is not supported by this agent"
 		if st := r.want(spec, task.Stopped); st.TerminalReason != want || !st.Rejected() {

@@ -8,7 +8,11 @@ import (
 
 // Acceptance is what the engine makes of a task that it does not know: the
 // normalised task, or the reason with which it is rejected.
-func Acceptance(in task.Intake, hooks []Hook, spec *task.Spec) (*task.Spec, string) {
+// network says what of a task's own network cannot be; nil: nothing of mode awsvpc can.
+func Acceptance(in task.Intake, hooks []Hook, network func(*task.Spec) error, spec *task.Spec) (*task.Spec, string) {
+	if what := refusal(spec, network); what != "" {
+		return nil, task.Unrunnable(spec.ARN, what)
+	}
 	accepted, reason := in.Accept(spec)
 	if reason == "" {
 		if what := unsupported(accepted); what != "" {

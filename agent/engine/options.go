@@ -26,7 +26,9 @@ type Options struct {
 	// Hooks make the resources of tasks. Those of a task are made at the same time and
 	// removed in reverse order.
 	Hooks []Hook
-	Log   *zap.Logger
+	// Network gives tasks of mode awsvpc their network; nil: such tasks are rejected.
+	Network Network
+	Log     *zap.Logger
 
 	// Restored are the tasks of the last run and Sequence its latest sequence number.
 	Restored []task.Record

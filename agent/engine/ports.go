@@ -47,7 +47,7 @@ func (w *stepWork) choosesPorts() bool {
 // otherPorts gives the container other host ports and another name, durably, and
 // removes the one that was created with the old ones. false: it cannot be done.
 func (w *stepWork) otherPorts(ctx context.Context, old string) bool {
-	ports := w.container().Ports
+	ports := w.snap.Spec.Published(w.step.Container)
 	// The old ones are still held, so these are others.
 	chosen, err := w.e.opt.HostPorts.Allocate(ports)
 	if err != nil {
@@ -101,6 +101,6 @@ func (m renameMessage) handle(a *actor) {
 	a.log.Warn("host port taken by somebody else, another is tried", zap.String("container", a.spec.Containers[i].Name),
 		zap.Uint16s("ports", old))
 	a.apply(m.event, time.Now())
-	a.e.opt.HostPorts.Release(a.spec.Containers[i].Ports, old)
+	a.e.opt.HostPorts.Release(a.spec.Published(i), old)
 	a.save(m.answer)
 }

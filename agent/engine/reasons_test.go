@@ -28,7 +28,7 @@ func TestNoTaskNetwork(t *testing.T) {
 		spec.Containers[1].Type = task.CNIPause
 		r.run(spec)
 		st := r.want(spec, task.Stopped)
-		if err := st.Containers[1].Error; err == nil || err.Error() != "ContainerNetworkingError: container resource provisioning: this container has no task network to set up" {
+		if err := st.Containers[1].Error; err == nil || err.Error() != "ContainerNetworkingError: container resource provisioning: task networking is switched off on this container instance" {
 			t.Errorf("error %v", err)
 		}
 	})

@@ -121,7 +121,7 @@ func (w *containerWork) ending() *task.Sight {
 // was being created.
 func (a *actor) keepPorts(i int, ports []uint16) {
 	if a.st.Containers[i].Known == task.ContainerStopped {
-		a.e.opt.HostPorts.Release(a.spec.Containers[i].Ports, ports)
+		a.e.opt.HostPorts.Release(a.spec.Published(i), ports)
 		return
 	}
 	a.containers[i].ports = true
@@ -153,8 +153,7 @@ func (w *stepWork) run(ctx context.Context) (result answer) {
 	case task.StepStop:
 		w.stop(ctx, &result)
 	case task.StepProvision:
-		result.done.Err = &task.Error{Name: "ContainerNetworkingError",
-			Message: "container resource provisioning: this container has no task network to set up"}
+		w.setUpNetwork(ctx, &result)
 	}
 	return result
 }
@@ -222,7 +221,7 @@ func (w *stepWork) ensureImage(ctx context.Context, r *answer) error {
 }
 
 func (w *stepWork) create(ctx context.Context, r *answer) {
-	ports := w.container().Ports
+	ports := w.snap.Spec.Published(w.step.Container)
 	chosen := w.state().HostPorts
 	if len(ports) > 0 && len(chosen) == 0 {
 		var err error

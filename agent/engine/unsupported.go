@@ -12,9 +12,6 @@ var needs = []struct {
 	text  string
 	found func(*task.Spec) bool
 }{
-	{"network mode awsvpc is not supported by this agent", func(s *task.Spec) bool {
-		return s.NetworkMode == "awsvpc" || len(s.ENIs) > 0
-	}},
 	{"proxy configuration (App Mesh) is not supported by this agent", func(s *task.Spec) bool { return s.Proxy != nil }},
 	{"Service Connect is not supported by this agent", func(s *task.Spec) bool {
 		return anyAttachment(s, "serviceconnectdetail")

@@ -17,8 +17,10 @@ import (
 
 // Settings are those of the daemon that decide about what Docker is asked for.
 type Settings struct {
-	Intake      task.Intake
-	Hooks       []engine.Hook // only their pure methods are called
+	Intake task.Intake
+	Hooks  []engine.Hook // only their pure methods are called
+	// Network says what of an awsvpc task's network cannot be; nil: no such task runs.
+	Network     func(*task.Spec) error
 	Env         dockerspec.Env
 	Pull        task.PullBehavior
 	PullUpfront bool
@@ -163,7 +165,7 @@ func Explain(ctx context.Context, raw json.RawMessage, s Settings) Task {
 		out.Idle = "the desired status is " + desired.String() + ": nothing is started"
 		return out
 	}
-	accepted, reason := engine.Acceptance(s.Intake, s.Hooks, spec)
+	accepted, reason := engine.Acceptance(s.Intake, s.Hooks, s.Network, spec)
 	if reason != "" {
 		out.Reason = cut(reason)
 		return out

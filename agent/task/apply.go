@@ -150,6 +150,9 @@ func (a *applier) doneForward(c *ContainerState, d *Done) {
 		return
 	}
 	forgive(c)
+	if d.LocalAddress != "" {
+		c.LocalAddress = d.LocalAddress
+	}
 	sight := d.Sight
 	if sight != nil && sight.Status == ContainerStopped {
 		// The exit that follows brings its end: by that it is known as one not dealt with.

@@ -101,6 +101,8 @@ type Done struct {
 	HostPorts           []uint16  // StepCreate
 	Sight               *Sight    // what an inspect showed after the step
 
+	LocalAddress string // StepProvision: on the host's bridge
+
 	Data map[string]string // StepResource: becomes ResourceState.Data unless nil
 }
 

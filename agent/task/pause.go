@@ -10,6 +10,23 @@ import (
 // (docs/spec/02 section 4.11).
 const NamespacePauseName = "~internal~ecs~pause~namespace"
 
+// NetworkPauseName is the container that holds the network of an awsvpc task
+// (docs/spec/05 section 3.1).
+const NetworkPauseName = "~internal~ecs~pause"
+
+// addNetworkPause adds the container whose network namespace the others join. They are
+// created once the network is set up in it, and it stops after them.
+func (in Intake) addNetworkPause(s *Spec) error {
+	if s.NetworkMode != "awsvpc" || s.Index(NetworkPauseName) >= 0 {
+		return nil
+	}
+	if in.Pause.Image == "" {
+		return errors.New("network mode awsvpc needs the pause image, which is not loaded on this container instance")
+	}
+	in.hold(s, Container{Name: NetworkPauseName, Type: CNIPause, Image: in.Pause.Image})
+	return nil
+}
+
 // addPause adds the container whose PID and IPC namespaces the others join
 // (docs/spec/02 section 4.7). They need it before they are created, and it stops after
 // them; its end is the task's.

@@ -44,6 +44,15 @@ type Spec struct {
 // ID returns the last path segment of the task's ARN.
 func (s *Spec) ID() string { return s.ARN[strings.LastIndexByte(s.ARN, '/')+1:] }
 
+// Published are the port mappings of container i that take ports of the host: none where
+// the task has a network of its own, in which ports are its own too.
+func (s *Spec) Published(i int) []PortMapping {
+	if s.NetworkMode == "awsvpc" {
+		return nil
+	}
+	return s.Containers[i].Ports
+}
+
 // Index returns the position of the named container in Containers, or -1.
 func (s *Spec) Index(container string) int {
 	for i := range s.Containers {

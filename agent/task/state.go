@@ -67,6 +67,9 @@ type ContainerState struct {
 	Bindings []PortBinding `json:",omitempty"`
 	Mounts   []Mount       `json:",omitempty"`
 	Networks []Network     `json:",omitempty"`
+	// LocalAddress, of the container that holds a task's network, is the address from
+	// which the task reaches the host.
+	LocalAddress string `json:",omitempty"`
 
 	CreatedAt  time.Time `json:",omitzero"`
 	StartedAt  time.Time `json:",omitzero"` // first start; set before the container is known to run

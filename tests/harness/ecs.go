@@ -18,6 +18,8 @@ const Region = "us-west-2"
 type ECS struct {
 	*client.Client
 	Cluster string
+	// Network is the network configuration of tasks that Run starts; nil: they have none.
+	Network map[string]any
 
 	mu  sync.Mutex
 	ran []string // ARNs of the tasks that Run started
@@ -30,22 +32,48 @@ func NewECS(endpoint, cluster string) *ECS {
 
 // Task is what DescribeTasks tells, as far as it is looked at here.
 type Task struct {
-	TaskARN              string      `json:"taskArn"`
-	ContainerInstanceARN string      `json:"containerInstanceArn"`
-	TaskDefinitionARN    string      `json:"taskDefinitionArn"`
-	LastStatus           string      `json:"lastStatus"`
-	DesiredStatus        string      `json:"desiredStatus"`
-	HealthStatus         string      `json:"healthStatus"`
-	StopCode             string      `json:"stopCode"`
-	StoppedReason        string      `json:"stoppedReason"`
-	Containers           []Container `json:"containers"`
-	CreatedAt            Time        `json:"createdAt"`
-	PullStartedAt        Time        `json:"pullStartedAt"`
-	PullStoppedAt        Time        `json:"pullStoppedAt"`
-	StartedAt            Time        `json:"startedAt"`
-	StoppingAt           Time        `json:"stoppingAt"`
-	StoppedAt            Time        `json:"stoppedAt"`
-	ExecutionStoppedAt   Time        `json:"executionStoppedAt"`
+	TaskARN              string       `json:"taskArn"`
+	ContainerInstanceARN string       `json:"containerInstanceArn"`
+	TaskDefinitionARN    string       `json:"taskDefinitionArn"`
+	LastStatus           string       `json:"lastStatus"`
+	DesiredStatus        string       `json:"desiredStatus"`
+	HealthStatus         string       `json:"healthStatus"`
+	StopCode             string       `json:"stopCode"`
+	StoppedReason        string       `json:"stoppedReason"`
+	Containers           []Container  `json:"containers"`
+	Attachments          []Attachment `json:"attachments"`
+	CreatedAt            Time         `json:"createdAt"`
+	PullStartedAt        Time         `json:"pullStartedAt"`
+	PullStoppedAt        Time         `json:"pullStoppedAt"`
+	StartedAt            Time         `json:"startedAt"`
+	StoppingAt           Time         `json:"stoppingAt"`
+	StoppedAt            Time         `json:"stoppedAt"`
+	ExecutionStoppedAt   Time         `json:"executionStoppedAt"`
+}
+
+// Attachment is the network interface of a Task.
+type Attachment struct {
+	ID      string `json:"id"`
+	Status  string `json:"status"`
+	Details []struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	} `json:"details"`
+}
+
+// Interface returns the address and the MAC address of the task's network interface.
+func (t Task) Interface() (address, mac string) {
+	for _, a := range t.Attachments {
+		for _, d := range a.Details {
+			switch d.Name {
+			case "privateIPv4Address":
+				address = d.Value
+			case "macAddress":
+				mac = d.Value
+			}
+		}
+	}
+	return address, mac
 }
 
 // Container is a container of a Task.
@@ -118,7 +146,11 @@ func (e *ECS) Run(ctx context.Context, definitionARN string, count int) ([]Task,
 		Tasks    []Task    `json:"tasks"`
 		Failures []Failure `json:"failures"`
 	}
-	err := e.Call(ctx, "RunTask", map[string]any{"cluster": e.Cluster, "taskDefinition": definitionARN, "count": count}, &out)
+	request := map[string]any{"cluster": e.Cluster, "taskDefinition": definitionARN, "count": count}
+	if e.Network != nil {
+		request["networkConfiguration"] = e.Network
+	}
+	err := e.Call(ctx, "RunTask", request, &out)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, t := range out.Tasks {

@@ -36,6 +36,8 @@ type Options struct {
 	// Socket is a listening socket that the agent is given for its task endpoint, as a
 	// service manager does.
 	Socket *os.File
+	// Space is the path of a network namespace in which the agent runs; empty: this one.
+	Space string
 	// Keep makes ecs-local keep its state in a folder.
 	Keep bool
 	// Secrets is a folder from which ecs-local serves Secrets Manager; empty: not.
@@ -191,6 +193,12 @@ func (s *Stack) AgentEnvironment() []string {
 func (s *Stack) StartAgent() error {
 	log, program, env := filepath.Join(s.Dir, "log", "ecs-agent.out"), filepath.Join(s.Programs, "ecs-agent"), s.AgentEnvironment()
 	start := func() (*Process, error) { return StartProcess("ecs-agent", log, program, nil, env) }
+	if s.Space != "" {
+		// nsenter becomes the agent, so its process id is the agent's.
+		start = func() (*Process, error) {
+			return StartProcess("ecs-agent", log, "nsenter", []string{"--net=" + s.Space, program}, env)
+		}
+	}
 	if s.Socket != nil {
 		// The shell becomes the agent, so its process id is the agent's.
 		start = func() (*Process, error) {

@@ -156,8 +156,9 @@ func explainSettings(ctx context.Context, containers string) (explain.Settings, 
 	}
 	return explain.Settings{
 		Intake: task.Intake{GPUSupport: cfg.GPUSupport, Pause: task.Pause{Image: pause.Image, Labels: cfg.PauseLabels}}, Hooks: app.Previews(cfg, containers),
-		Env:  app.Mapping(cfg, host, containers, cmp.Or(cfg.Cluster, registration.DefaultCluster)),
-		Pull: pull, PullUpfront: cfg.DependentContainersPullUpfront,
+		Network: app.PreviewNetwork(cfg, containers),
+		Env:     app.Mapping(cfg, host, containers, cmp.Or(cfg.Cluster, registration.DefaultCluster)),
+		Pull:    pull, PullUpfront: cfg.DependentContainersPullUpfront,
 		StopTimeout: cfg.ContainerStopTimeout, Registries: registries,
 	}, nil
 }

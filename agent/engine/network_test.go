@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ecsagent/agent/engine/enginetest"
+	"ecsagent/agent/task"
+)
+
+// networks is a Network that writes down what it is asked for, between the calls of
+// Docker.
+type networks struct {
+	mu      sync.Mutex
+	calls   []string
+	setUp   error
+	refused error
+	docker  func() []string
+}
+
+func (n *networks) Check(*task.Spec) error { return n.refused }
+
+func (n *networks) call(text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.calls = append(n.calls, fmt.Sprintf("%s after %d", text, len(n.docker())))
+}
+
+func (n *networks) SetUp(_ context.Context, _ *task.Spec, _ string, pid int) (string, error) {
+	n.call(fmt.Sprint("set up ", pid))
+	return "169.254.172.2", n.setUp
+}
+
+func (n *networks) TearDown(_ context.Context, _ *task.Spec, _ string, pid int) error {
+	n.call(fmt.Sprint("tear down ", pid))
+	return nil
+}
+
+func (n *networks) Release(context.Context, *task.Spec, string) error {
+	n.call("release")
+	return nil
+}
+
+func (n *networks) seen() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var words []string
+	for _, c := range n.calls {
+		words = append(words, strings.Split(c, " after")[0])
+	}
+	return strings.Join(words, ", ")
+}
+
+func withNetwork(t *testing.T, n *networks, edit func(*Options), test func(*rig, *task.Spec)) {
+	t.Helper()
+	in(t, func(o *Options) {
+		o.Pause, o.Network = task.Pause{Image: "pause:1"}, n
+		if edit != nil {
+			edit(o)
+		}
+	}, func(r *rig) {
+		n.docker = r.docker.Calls
+		spec := specOf("one", "app", "side")
+		spec.NetworkMode, spec.ENIs = "awsvpc", []task.ENI{{EC2ID: "eni-1", MAC: "06:00:00:00:00:01"}}
+		test(r, spec)
+	})
+}
+
+// TestNetworkFirstAndLast: no container of the task is created without its network, and
+// the network goes before the container that holds it stops.
+func TestNetworkFirstAndLast(t *testing.T) {
+	n := &networks{}
+	withNetwork(t, n, nil, func(r *rig, spec *task.Spec) {
+		r.run(spec)
+		st := r.want(spec, task.Running)
+		if c := st.Containers[2]; c.LocalAddress != "169.254.172.2" || c.Known != task.ContainerResourcesProvisioned {
+			t.Errorf("pause container %+v", c)
+		}
+		r.stopTask(spec)
+		r.want(spec, task.Stopped)
+		if got := n.seen(); got != fmt.Sprintf("set up %d, tear down %d, release", enginetest.Pid, enginetest.Pid) {
+			t.Errorf("network: %s", got)
+		}
+		at := func(call string) int {
+			for i, c := range r.docker.Calls() {
+				if c == call {
+					return i
+				}
+			}
+			t.Fatalf("no %q in %q", call, r.docker.Calls())
+			return -1
+		}
+		var up, down, released int
+		_, _ = fmt.Sscanf(n.calls[0], fmt.Sprintf("set up %d after %%d", enginetest.Pid), &up)
+		_, _ = fmt.Sscanf(n.calls[1], fmt.Sprintf("tear down %d after %%d", enginetest.Pid), &down)
+		_, _ = fmt.Sscanf(n.calls[2], "release after %d", &released)
+		pause := task.NetworkPauseName
+		if up <= at("start "+pause) || up > at("create app") || up > at("create side") {
+			t.Errorf("set up at %d of %q", up, r.docker.Calls())
+		}
+		if down <= at("stop app") || down > at("stop "+pause) || released <= at("stop "+pause) {
+			t.Errorf("tear down at %d, release at %d of %q", down, released, r.docker.Calls())
+		}
+	})
+}
+
+func TestNetworkFails(t *testing.T) {
+	n := &networks{setUp: errors.New("add network failed: no such network interface with MAC 06:00:00:00:00:01")}
+	withNetwork(t, n, nil, func(r *rig, spec *task.Spec) {
+		r.run(spec)
+		r.pass(time.Minute)
+		st := r.want(spec, task.Stopped)
+		want := "ContainerNetworkingError: container resource provisioning: failed to setup network namespace: " + n.setUp.Error()
+		if st.TerminalReason != want {
+			t.Errorf("reason %q", st.TerminalReason)
+		}
+		for _, c := range r.docker.Calls() {
+			if strings.HasPrefix(c, "create app") {
+				t.Error("a container was created without its network")
+			}
+		}
+		if got := n.seen(); !strings.Contains(got, "tear down") || !strings.HasSuffix(got, "release") {
+			t.Errorf("network: %s", got)
+		}
+	})
+}
+
+// TestNetworkPauseDies: the task stops with the pause as the reason, and what the network
+// has is given back with the task's clean-up.
+func TestNetworkPauseDies(t *testing.T) {
+	n := &networks{}
+	withNetwork(t, n, func(o *Options) { o.CleanupWait = time.Hour }, func(r *rig, spec *task.Spec) {
+		r.run(spec)
+		r.want(spec, task.Running)
+		r.docker.Exit(r.idOf(spec, 2), 137)
+		r.pass(time.Minute)
+		if st := r.want(spec, task.Stopped); !strings.Contains(st.TerminalReason, task.NetworkPauseName) {
+			t.Errorf("reason %q", st.TerminalReason)
+		}
+		r.Sent(spec.ARN, task.Sent{Task: task.Stopped})
+		r.pass(2 * time.Hour)
+		if got := n.seen(); !strings.HasSuffix(got, "tear down 0, release") {
+			t.Errorf("network: %s", got)
+		}
+	})
+}
+
+func TestNetworkRefused(t *testing.T) {
+	for want, edit := range map[string]func(*networks, *task.Spec){
+		"no luck": func(n *networks, _ *task.Spec) { n.refused = errors.New("no luck") },
+		"the task came with an elastic network interface, but its network mode is bridge": func(_ *networks, s *task.Spec) { s.NetworkMode = "bridge" },
+	} {
+		n := &networks{}
+		withNetwork(t, n, nil, func(r *rig, spec *task.Spec) {
+			edit(n, spec)
+			r.run(spec)
+			if st := r.want(spec, task.Stopped); !strings.HasSuffix(st.TerminalReason, want) || !st.Rejected() {
+				t.Errorf("reason %q", st.TerminalReason)
+			}
+		})
+	}
+}

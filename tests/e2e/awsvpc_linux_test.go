@@ -1,0 +1,403 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/vishvananda/netns"
+	"go.etcd.io/bbolt"
+
+	"ecsagent/agent/task"
+	"ecsagent/cni/kernel"
+	"ecsagent/cni/nettest"
+	"ecsagent/controlplane/vpc"
+	"ecsagent/tests/harness"
+	"ecsagent/tests/proxy"
+)
+
+// vpcEnv is an env whose agent lives in a network namespace, which is its host, and whose
+// control plane makes interfaces there.
+type vpcEnv struct {
+	*env
+	host    *nettest.Namespace
+	plugins string
+	subnet  *kernel.Space // once it is there
+}
+
+// plugins builds ecs-cni, once, and returns its path.
+var plugins = sync.OnceValues(func() (string, error) {
+	program := filepath.Join(shared.programs, "ecs-cni")
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", program, "ecsagent/cni/cmd/ecs-cni")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the plugins: %w\n%s", err, out)
+	}
+	return program, nil
+})
+
+// inVPC makes a vpcEnv with a connected agent.
+func inVPC(t *testing.T, agent ...string) *vpcEnv {
+	t.Helper()
+	if shared.host == "" {
+		t.Skip("ECS_TEST_DOCKER_HOST is not set; make test sets it")
+	}
+	name := "ecs-e2e-" + randomHex()
+	host := nettest.New(t)
+	t.Cleanup(func() {
+		// Only a test that failed leaves it.
+		if err := netns.DeleteNamed(name); err == nil && !t.Failed() {
+			t.Errorf("network namespace %s was left", name)
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+	})
+	program, err := plugins()
+	if err != nil {
+		t.Fatal(err)
+	}
+	directory := filepath.Join(t.TempDir(), "cni")
+	if out, err := exec.CommandContext(t.Context(), program, "install", directory).CombinedOutput(); err != nil {
+		t.Fatalf("install the plugins: %v\n%s", err, out)
+	}
+	v := &vpcEnv{host: host, plugins: directory, env: prepared(t, append([]string{
+		"ECS_EXTERNAL=false", "ECS_HOST_RULES=agent", "ECS_CNI_PLUGINS_PATH=" + directory, "ECS_TEST_ENI_LINKS=" + vpc.TestLinks,
+	}, agent...)...)}
+	v.Space, v.TaskEndpoint, v.Introspection = host.Path(), "127.0.0.1:51679", "127.0.0.1:51678"
+	v.Options.Local = []string{"--vpc", "--vpc-name", name, "--vpc-host", host.Path()}
+	v.ECS.Network = M{"awsvpcConfiguration": M{"subnets": []string{"local"}}}
+	// The agent reaches the control plane through a door in its own namespace.
+	v.link.Close()
+	if err := host.Do(func() (err error) {
+		v.link, err = proxy.NewTCP("tcp", v.plane.Address())
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	v.Endpoint = v.link.Address()
+	v.plane.SetPublic("http://" + v.Endpoint)
+	v.Options.Agent = append(v.Options.Agent, "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://"+v.Endpoint)
+	if err := v.StartLocal(v.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if v.subnet, err = kernel.Open(name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.subnet.Close)
+	if err := v.StartAgent(); err != nil {
+		t.Fatal(err)
+	}
+	v.instance()
+	return v
+}
+
+func vpcDefinition(containers ...M) M {
+	def := definition(containers...)
+	def["networkMode"] = "awsvpc"
+	return def
+}
+
+// server is a container that serves its task's name on port 8080.
+func server(name, text string) M {
+	return sh(name, "mkdir /tmp/www; echo "+text+" > /tmp/www/name; httpd -p 8080 -h /tmp/www; trap 'exit 0' TERM; while :; do sleep 0.05; done",
+		M{"portMappings": []M{{"containerPort": 8080}}})
+}
+
+// get asks for a page from within a namespace.
+func get(ctx context.Context, from *kernel.Space, url string) (string, error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
+		err = from.Do(func() error {
+			c, err = new(net.Dialer).DialContext(ctx, network, address)
+			return err
+		})
+		return c, err
+	}}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	reply, err := client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer reply.Body.Close()
+	body, err := io.ReadAll(reply.Body)
+	return strings.TrimSpace(string(body)), err
+}
+
+// serves waits until a task answers in the subnet, on its own address.
+func (v *vpcEnv) serves(t harness.Task, want string) (address string) {
+	v.t.Helper()
+	address, _ = t.Interface()
+	v.eventually(patience, "the task to answer on "+address, func() (bool, error) {
+		got, err := get(v.ctx, v.subnet, "http://"+address+":8080/name")
+		if err == nil && got != want {
+			return false, fmt.Errorf("%s answers %q, want %q", address, got, want)
+		}
+		return err == nil, err
+	})
+	return address
+}
+
+// inTask runs a command in a container of a task and returns what it wrote.
+func (v *vpcEnv) inTask(t harness.Task, name, script string) string {
+	v.t.Helper()
+	out, err := v.exec(t.Container(name).RuntimeID, "sh", "-c", script+" 2>&1")
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// addresses are those that the plugins have given on the bridge, by owner.
+func (v *vpcEnv) addresses() map[string]string {
+	v.t.Helper()
+	given := map[string]string{}
+	db, err := bbolt.Open(filepath.Join(v.Dir, "data", "eni-ipam.db"), 0o600, &bbolt.Options{ReadOnly: true, Timeout: patience})
+	if errors.Is(err, fs.ErrNotExist) {
+		return given
+	}
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("IPAM")).ForEach(func(k, value []byte) error {
+			const revision = 8
+			if owner := string(value[revision:]); strings.Contains(owner, ":") {
+				given[owner] = string(k)
+			}
+			return nil
+		})
+	}); err != nil {
+		v.t.Fatal(err)
+	}
+	return given
+}
+
+// nothingLeft waits until no task has left anything on the host or in the subnet.
+func (v *vpcEnv) nothingLeft() {
+	v.t.Helper()
+	v.eventually(patience, "everything of the tasks' networks to be gone", func() (bool, error) {
+		if names := v.host.Names(); len(names) > 1 || len(names) == 1 && names[0] != "ecs-bridge" {
+			return false, fmt.Errorf("the host has %v", names)
+		}
+		links, err := v.subnet.Links()
+		if err != nil {
+			return false, err
+		}
+		for _, l := range links {
+			if l.Type() == "veth" {
+				return false, fmt.Errorf("the subnet has %s", l.Attrs().Name)
+			}
+		}
+		if given := v.addresses(); len(given) > 0 {
+			return false, fmt.Errorf("addresses %v are given", given)
+		}
+		files, err := filepath.Glob(filepath.Join(v.Dir, "data", "cni", "*", "*"))
+		if err == nil && len(files) > 0 {
+			err = fmt.Errorf("files %v", files)
+		}
+		return err == nil, err
+	})
+}
+
+// Two tasks of network mode awsvpc with the same port, each on its own address, with
+// credentials and metadata, without instance metadata, from start to end.
+func TestAWSVPC(t *testing.T) {
+	v := inVPC(t, "ECS_AWSVPC_BLOCK_IMDS=true")
+	for _, a := range []string{"ecs.capability.task-eni", "ecs.capability.task-eni-block-instance-metadata"} {
+		if !v.hasAttribute(a) {
+			t.Errorf("%s is not advertised", a)
+		}
+	}
+	var tasks []harness.Task
+	var addresses []string
+	for _, name := range []string{"one", "two"} {
+		task := v.running(withRoles(vpcDefinition(server("app", name), sleeper("side", M{"essential": false}))))
+		tasks, addresses = append(tasks, task), append(addresses, v.serves(task, name))
+	}
+	if addresses[0] == addresses[1] {
+		t.Errorf("both tasks have %s", addresses[0])
+	}
+	for i, task := range tasks {
+		address, mac := task.Interface()
+		if got := v.reports(task.TaskARN); !slices.Equal(got, []string{"PENDING", "RUNNING"}) {
+			t.Errorf("reports %v", got)
+		}
+		confirmed := 0
+		for _, s := range v.plane.Submissions("SubmitTaskStateChange") {
+			confirmed += strings.Count(string(s.Body), task.Attachments[0].ID)
+		}
+		equal(t, "confirmations of the attachment", confirmed, 1)
+
+		links := v.inTask(task, "app", "ip -4 -o addr; ip link show eth0; ip route; cat /etc/hosts; hostname")
+		contains(t, "network of the task", links, "inet "+address+"/24", mac, "inet 169.254.172.", "default via 10.20.1.1 dev eth0",
+			"169.254.170.2 via 169.254.172.1 dev ecs-eth0", "10-20-1-")
+		contains(t, "network of the other container", v.inTask(task, "side", "ip -4 -o addr"), "inet "+address+"/24")
+
+		var keys struct{ RoleArn, AccessKeyId string }
+		got := v.inTask(task, "app", `timeout 30 wget -qO- http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`)
+		if err := json.Unmarshal([]byte(got), &keys); err != nil || keys.RoleArn != taskRole || keys.AccessKeyId == "" {
+			t.Errorf("credentials %q: %v", got, err)
+		}
+		var about struct {
+			TaskARN    string
+			Containers []struct {
+				Name     string
+				Networks []struct {
+					NetworkMode, MACAddress string
+					IPv4Addresses           []string
+				}
+			}
+		}
+		got = v.inTask(task, "app", `timeout 30 wget -qO- $ECS_CONTAINER_METADATA_URI_V4/task`)
+		if err := json.Unmarshal([]byte(got), &about); err != nil || about.TaskARN != task.TaskARN || len(about.Containers) != 3 { // the pause is one of them
+			t.Fatalf("metadata %q: %v", got, err)
+		}
+		for _, c := range about.Containers {
+			if len(c.Networks) != 1 || c.Networks[0].NetworkMode != "awsvpc" || c.Networks[0].MACAddress != mac || !slices.Equal(c.Networks[0].IPv4Addresses, []string{address}) {
+				t.Errorf("metadata of %s: %+v", c.Name, c.Networks)
+			}
+		}
+
+		const metadata = "http://169.254.169.254/latest/meta-data/instance-id"
+		if got := v.inTask(task, "app", "timeout 10 wget -qO- "+metadata+" || echo blocked"); !strings.HasSuffix(got, "blocked") {
+			t.Errorf("instance metadata in a task: %q", got)
+		}
+		if got, err := get(v.ctx, v.subnet, metadata); err != nil || !strings.HasPrefix(got, "i-") {
+			t.Errorf("instance metadata in the subnet: %q %v", got, err)
+		}
+		// The other task: through the subnet, not over the host's bridge.
+		other := tasks[1-i]
+		if got := v.inTask(task, "app", "timeout 30 wget -qO- http://"+addresses[1-i]+":8080/name"); got != []string{"two", "one"}[i] {
+			t.Errorf("the other task answers %q", got)
+		}
+		_, otherMAC := other.Interface()
+		bridged := v.addresses()[otherMAC]
+		if got := v.inTask(task, "app", "timeout 3 wget -qO- http://"+bridged+":8080/name || echo unreachable"); bridged == "" || !strings.HasSuffix(got, "unreachable") {
+			t.Errorf("the other task at %q over the bridge: %q", bridged, got)
+		}
+		// The agent's own server is not for tasks.
+		if got := v.inTask(task, "app", "timeout 3 wget -qO- http://169.254.172.1:51678/v1/metadata || echo unreachable"); !strings.HasSuffix(got, "unreachable") {
+			t.Errorf("introspection from a task: %q", got)
+		}
+	}
+	for _, task := range tasks {
+		ended := v.stop(task.TaskARN)
+		equal(t, "exit code", exitCode(ended.Container("app")), "0")
+		equal(t, "attachment", ended.Attachments[0].Status, "DELETED")
+	}
+	v.nothingLeft()
+}
+
+// networkPause is the pause container of an awsvpc task, as the engine lists it.
+func (v *vpcEnv) networkPause(arn string) (id string, running bool) {
+	v.t.Helper()
+	all, err := v.Containers(v.ctx, shared.docker)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	for _, c := range all {
+		if c.Labels[harness.LabelTaskARN] == arn && c.Labels[harness.LabelContainer] == task.NetworkPauseName {
+			return c.ID, c.State == "running"
+		}
+	}
+	return "", false
+}
+
+// The agent is killed while tasks run, and while tasks get and lose their networks: those
+// that run go on, and nothing is left in the end.
+func TestAWSVPCAgentKilled(t *testing.T) {
+	v := inVPC(t)
+	lasting := v.running(vpcDefinition(server("app", "lasting")))
+	v.serves(lasting, "lasting")
+	pause, _ := v.networkPause(lasting.TaskARN)
+	v.Agent.Kill()
+	v.serves(lasting, "lasting") // nobody needs the agent for that
+	v.restart()
+	v.serves(lasting, "lasting")
+
+	// In the middle of everything: at each of these moments of a task.
+	for moment, reached := range map[string]func(arn string) bool{
+		"the interface is there": func(string) bool { return len(v.host.Names()) > 2 },
+		"the pause container is": func(arn string) bool { id, _ := v.networkPause(arn); return id != "" },
+		"the pause runs":         func(arn string) bool { _, running := v.networkPause(arn); return running },
+		"it has an address":      func(string) bool { return len(v.addresses()) > 1 },
+	} {
+		arn := v.launch(vpcDefinition(server("app", "middle")))
+		v.eventually(patience, moment, func() (bool, error) { return reached(arn), nil })
+		v.Agent.Kill()
+		v.restart()
+		task := v.awaits(arn, "RUNNING")
+		v.serves(task, "middle")
+		if err := v.ECS.Stop(v.ctx, arn, "enough"); err != nil {
+			t.Fatal(err)
+		}
+		v.eventually(patience, "the task to be stopping", func() (bool, error) {
+			c := v.inspect(task, "app")
+			return !c.State.Running, nil
+		})
+		v.Agent.Kill()
+		v.restart()
+		v.stopped(arn)
+	}
+	v.serves(lasting, "lasting")
+	if id, running := v.networkPause(lasting.TaskARN); id != pause || !running {
+		t.Errorf("pause container %s, running %v; before the kills %s", id, running, pause)
+	}
+	// Instance metadata is there where nothing blocks it.
+	contains(t, "instance metadata", v.inTask(lasting, "app", "timeout 30 wget -qO- http://169.254.169.254/latest/meta-data/instance-id"), "i-")
+	v.stop(lasting.TaskARN)
+	v.nothingLeft()
+}
+
+// What can be wrong with a task's network is its reason, and the next task runs.
+func TestAWSVPCFailures(t *testing.T) {
+	v := inVPC(t)
+	plugin := filepath.Join(v.plugins, "ecs-bridge")
+	aside := plugin + ".aside"
+	if err := os.Rename(plugin, aside); err != nil {
+		t.Fatal(err)
+	}
+	gone := v.stopped(v.launch(vpcDefinition(sleeper("app"))))
+	contains(t, "reason without a plugin", gone.StoppedReason, "ContainerNetworkingError", "plugin "+plugin+" is missing (ECS_CNI_PLUGINS_PATH)")
+
+	if err := os.WriteFile(plugin, []byte("#!/bin/sh\necho 'no such luck' >&2\nexit 3\n"), 0o755); err != nil { //nolint:gosec // it has to be executable
+		t.Fatal(err)
+	}
+	broken := v.stopped(v.launch(vpcDefinition(sleeper("app"))))
+	contains(t, "reason with a broken plugin", broken.StoppedReason, "ContainerNetworkingError", plugin, "no such luck")
+
+	if err := os.Rename(aside, plugin); err != nil {
+		t.Fatal(err)
+	}
+	task := v.running(vpcDefinition(server("app", "good")))
+	v.serves(task, "good")
+
+	// The namespace goes away under the task.
+	pause, _ := v.networkPause(task.TaskARN)
+	if err := shared.docker.ContainerKill(v.ctx, pause, "KILL"); err != nil {
+		t.Fatal(err)
+	}
+	ended := v.stopped(task.TaskARN)
+	contains(t, "reason", ended.StoppedReason, "pause")
+	v.eventually(patience, "the host to have no more than its bridge", func() (bool, error) {
+		if names := v.host.Names(); len(names) != 1 {
+			return false, fmt.Errorf("the host has %v", names)
+		}
+		return true, nil
+	})
+}

@@ -402,6 +402,42 @@ func TestInternalFailureIsTold(t *testing.T) {
 	}
 }
 
+// TestPauseTakesContainersAlong: whichever end is heard of first, the pause container's is
+// the reason, unless it was stopped after a container that was killed.
+func TestPauseTakesContainersAlong(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		app, code int
+		after     time.Duration
+		told      bool
+	}{
+		{"killed with it", 137, 137, 20 * time.Millisecond, true},
+		{"killed before it", 137, 137, -20 * time.Millisecond, true},
+		{"stopped after a kill", 137, 0, 20 * time.Millisecond, false},
+		{"deaf to its stop", 137, 137, 30 * time.Second, false},
+		{"killed after an end", 1, 137, 20 * time.Millisecond, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			spec := &Spec{Containers: []Container{{Name: "app", Essential: true}, {Name: "hold", Type: NamespacePause, Essential: true}}}
+			st := NewState(spec, Running, t0)
+			st.Known = Running
+			for i := range st.Containers {
+				st.Containers[i].Known = ContainerRunning
+			}
+			Apply(spec, &st, Exit{Container: 0, ExitCode: &c.app, Time: t0}, t0, admitted)
+			if st.Desired != Stopped {
+				t.Fatalf("%+v", st)
+			}
+			at := t0.Add(c.after)
+			st.Containers[1].Applied = ContainerStopped
+			Apply(spec, &st, Done{Step: Step{Kind: StepStop, Container: 1}, Sight: &Sight{Status: ContainerStopped, ExitCode: &c.code, FinishedAt: at}}, t0.Add(time.Minute), admitted)
+			if told := st.TerminalReason != ""; told != c.told || st.Known != Stopped {
+				t.Errorf("reason %q, %s", st.TerminalReason, st.Known)
+			}
+		})
+	}
+}
+
 func TestVolumeFailure(t *testing.T) {
 	spec := specOf("a")
 	spec.Volumes = []Volume{{Name: "v", Type: VolumeDocker, Docker: &DockerVolume{Scope: "task", Driver: "local"}}}

@@ -1,5 +1,7 @@
 package task
 
+import "time"
+
 // derive brings the task's own statuses in line with its containers' and theirs in
 // line with the task's (docs/spec/02 sections 1.6 and 2.7).
 func (a *applier) derive() {
@@ -44,10 +46,31 @@ func (a *applier) deriveDesired() {
 		case !c.Internal():
 		case s.Error != nil:
 			a.fail(s.Error.Error())
-		case !asked:
+		case !asked, a.tookAlong(i):
 			a.fail("Container " + c.Name + " of the agent ended, and the namespaces of the task with it" + exitText(s.ExitCode))
 		}
 	}
+}
+
+// killed is the exit code of a container that SIGKILL ended.
+const killed = 137
+
+// tookAlong reports whether a pause container that ended after others took them along.
+// Its end is theirs where it holds their PID namespace, and the kernel lets it end last.
+// When it is stopped it ends by itself, or is killed only after a second.
+func (a *applier) tookAlong(pause int) bool {
+	p := &a.st.Containers[pause]
+	if p.Known != ContainerStopped || p.ExitCode == nil || *p.ExitCode != killed {
+		return false
+	}
+	for i := range a.spec.Containers {
+		c, s := &a.spec.Containers[i], &a.st.Containers[i]
+		if c.Essential && !c.Internal() && s.Known == ContainerStopped && s.ExitCode != nil && *s.ExitCode == killed &&
+			p.FinishedAt.Sub(s.FinishedAt).Abs() < time.Second {
+			return true
+		}
+	}
+	return false
 }
 
 // deriveKnown: the task is where its slowest container is. Once it should stop it

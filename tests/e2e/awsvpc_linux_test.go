@@ -111,7 +111,7 @@ func vpcDefinition(containers ...M) M {
 
 // server is a container that serves its task's name on port 8080.
 func server(name, text string) M {
-	return sh(name, "mkdir /tmp/www; echo "+text+" > /tmp/www/name; httpd -p 8080 -h /tmp/www; trap 'exit 0' TERM; while :; do sleep 0.05; done",
+	return sh(name, "mkdir /tmp/www; echo "+text+" > /tmp/www/name; httpd -p 8080 -h /tmp/www; trap 'exit 0' TERM; sleep 3600 & while :; do wait; done",
 		M{"portMappings": []M{{"containerPort": 8080}}})
 }
 

@@ -35,6 +35,9 @@ GOLANGCI         := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
+NFPM_VERSION := v2.45.0
+NFPM         := $(CACHE)/tools/nfpm-$(NFPM_VERSION)
+
 .PHONY: build
 build: ## build all programs into bin/, and on Linux the pause image
 	$(BUILD) -o bin/ $(addprefix ./,$(PROGRAMS))
@@ -42,6 +45,15 @@ ifeq ($(shell uname -s),Linux)
 	@scripts/deps build
 	@GO=$(GO) scripts/pause bin
 endif
+
+.PHONY: package
+package: $(NFPM) ## build deb and rpm packages into bin/packages/ (OUT=folder, ARCHS="amd64 arm64", FORMATS="deb rpm")
+	@scripts/deps package
+	@GO=$(GO) VERSION='$(VERSION)' BUILD="$(BUILD)" NFPM='$(NFPM)' FORMATS='$(or $(FORMATS),deb rpm)' scripts/package $(or $(OUT),bin/packages) $(or $(ARCHS),amd64 arm64)
+
+$(NFPM):
+	GOBIN=$(CACHE)/tools $(GO) install -p $(JOBS) github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+	mv $(CACHE)/tools/nfpm $@
 
 .PHONY: examples
 examples: ## build the example programs into bin/examples/

@@ -1,0 +1,21 @@
+#!/bin/sh
+# deb: "configure" and the version that was there; rpm: how many versions there are now.
+set -e
+case "${1:-}" in
+configure) before=${2:-} ;;
+[2-9]*) before=1 ;;
+*) before= ;;
+esac
+
+# The administrator's file, from the first moment: never one of the package.
+if [ ! -e /etc/ecs/ecs.config ] && [ ! -L /etc/ecs/ecs.config ]; then
+	cp /usr/share/amazon-ecs/ecs.config /etc/ecs/ecs.config
+	chmod 0644 /etc/ecs/ecs.config
+fi
+
+if [ -d /run/systemd/system ]; then
+	systemctl daemon-reload || true
+	# Tasks run on while the agent is another one. It is not waited for: it is ready when
+	# ECS knows it.
+	[ -z "$before" ] || systemctl --no-block try-restart ecs.service || true
+fi

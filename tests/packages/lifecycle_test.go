@@ -1,0 +1,207 @@
+package packages
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// A package is installed, serves, is restarted, killed, upgraded, stopped, removed and
+// purged; a task runs through all of it until its end, and nothing is left.
+func TestLifecycle(t *testing.T) {
+	engine := host(t)
+	s := boot(t, engine)
+	deb := find(t, filepath.Join(packages(t), "*_"+runtime.GOARCH+".deb"))
+	local := filepath.Join(t.TempDir(), "ecs-local")
+	if _, err := run(t.Context(), "", []string{"CGO_ENABLED=0"}, "go", "build", "-o", local, "./controlplane/cmd/ecs-local"); err != nil {
+		t.Fatal(err)
+	}
+	for file, at := range map[string]string{deb: "/root/new.deb", local: "/ecs-local"} {
+		s.docker("cp", file, s.name+":"+at)
+	}
+	s.sh(`
+		# The version before: the same files under another number.
+		dpkg-deb -R /root/new.deb /root/old
+		sed -i 's/^Version: .*/Version: 0.0.1-1/' /root/old/DEBIAN/control
+		dpkg-deb -b -Zgzip /root/old /root/old.deb >/dev/null
+		rm -r /root/old
+		cat >/etc/systemd/system/ecs-local.service <<-'END'
+			[Unit]
+			Before=ecs.service
+			[Service]
+			ExecStart=/ecs-local up --foreground --region us-east-1 --data-dir /root/ecs-local
+			[Install]
+			WantedBy=multi-user.target
+		END
+		systemctl enable --now --quiet ecs-local
+		await '/ecs-local ps >/dev/null 2>&1'`)
+	const files = `find / -xdev \( -path /proc -o -path /sys -o -path /tmp -o -path /root -o -path '/var/lib/dpkg/*' -o -path '/var/log/*' -o -path '/var/lib/systemd/*' \
+		-o -path '/var/cache/*' -o -path '/var/tmp/*' -o -path '/etc/ld.so.cache' \) -prune -o -print | sort`
+	s.sh(files + ` >/root/files.before; rules >/root/rules.before; is "rules of a new system" "$(rules)" ""`)
+
+	for _, step := range []struct {
+		name, script string
+		reboot       bool // before the script
+	}{
+		{"installed, it does not start by itself", `
+			dpkg -i /root/old.deb >/root/dpkg.log 2>&1 || { cat /root/dpkg.log; exit 1; }
+			is "state" "$(systemctl is-active ecs || true)" inactive
+			is "start" "$(systemctl is-enabled ecs || true)" disabled
+			is "state folder" "$(stat -c %a /var/lib/ecs/data)" 700
+			is "settings are fine" "$(ecs-agent config check /etc/ecs/ecs.config)" ""
+			is "rules" "$(rules)" ""`, false},
+		{"the unit is sound", `
+			unit=/usr/lib/systemd/system/ecs.service
+			is "verified" "$(systemd-analyze verify --man=no $unit 2>&1)" ""
+			systemd-analyze security --offline=true --threshold=40 --no-pager $unit | tail -n 1
+			# cloud-init as Debian has it: after everything, and the unit after that.
+			mkdir /root/units
+			cp $unit /root/units/
+			printf '[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\nExecStart=/bin/true\n' >/root/units/cloud-final.service
+			printf '[Unit]\nWants=ecs.service cloud-final.service\n' >/root/units/multi-user.target
+			cycles() { SYSTEMD_UNIT_PATH=/root/units: systemd-analyze verify --man=no /root/units/multi-user.target 2>&1 | grep -c 'ordering cycle' || true; }
+			is "ordering cycles" "$(cycles)" 0
+			sed -i '/DefaultDependencies/d' /root/units/ecs.service
+			[ "$(cycles)" -gt 0 ] || { echo "a cycle would not be found"; exit 1; }`, false},
+		{"started, it is ready and the host is prepared", `
+			cat >>/etc/ecs/ecs.config <<-'END'
+				ECS_BACKEND_HOST=http://127.0.0.1:4580
+				ECS_EXTERNAL=true
+				AWS_DEFAULT_REGION=us-east-1
+				AWS_ACCESS_KEY_ID=local
+				AWS_SECRET_ACCESS_KEY=local
+				DOCKER_HOST=unix:///engine.sock
+				ECS_ENABLE_TASK_CPU_MEM_LIMIT=false
+				ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
+			END
+			is "what would be done" "$(/usr/libexec/amazon-ecs-init pre-start --dry-run | grep -c 'would put right')" "$(/usr/libexec/amazon-ecs-init pre-start --dry-run | grep -c 'missing\|is 0, not 1')"
+			is "rules" "$(rules)" ""
+			timeout 120 systemctl enable --now --quiet ecs
+			is "state" "$(systemctl is-active ecs)" active
+			has "status" "$(systemctl show -p StatusText --value ecs)" "cluster default"
+			is "program" "$(readlink /proc/$(systemctl show -p MainPID --value ecs)/exe)" /usr/libexec/amazon-ecs/ecs-agent
+			ecs-agent -healthcheck
+			for what in 51678 51679 169.254.170.2; do has "rules" "$(rules)" $what; done
+			is "setting" "$(localnet)" 1
+			has "route" "$(ip route get 169.254.170.2)" "dev lo"
+			ecs-agent rules check`, false},
+		{"it is confined", `
+			pid=$(systemctl show -p MainPID --value ecs)
+			is "new privileges" "$(awk '/^NoNewPrivs/ {print $2}' /proc/$pid/status)" 1
+			is "system calls are filtered" "$(awk '/^Seccomp:/ {print $2}' /proc/$pid/status)" 2
+			nsenter --target $pid --mount sh -c 'touch /usr/x 2>/dev/null' && { echo "/usr can be written"; exit 1; }
+			nsenter --target $pid --mount sh -c 'touch /var/lib/ecs/data/x && rm /var/lib/ecs/data/x'`, false},
+		{"a task runs", `
+			cat >/root/task.json <<-'END'
+				{"family": "sleeper", "networkMode": "none", "requiresCompatibilities": ["EC2"], "containerDefinitions": [
+					{"name": "main", "image": "` + image + `", "essential": true, "memory": 32, "command": ["sleep", "3600"], "stopTimeout": 2}]}
+			END
+			/ecs-local run /root/task.json --detach >/dev/null
+			await 'ask /v1/tasks | grep -q "\"KnownStatus\":\"RUNNING\".*\"DockerId\":\"[0-9a-f]"'
+			containers >/root/containers
+			instance >/root/instance`, false},
+		{"restarted, it goes on", same(`timeout 120 systemctl restart ecs`, 0), false},
+		{"killed, it is started again and the host stays prepared", same(`
+			before=$(rules)
+			systemctl kill --signal=KILL --kill-whom=main ecs
+			await '[ "$(systemctl show -p NRestarts --value ecs)" -ge 1 ] && systemctl is-active --quiet ecs'
+			is "rules" "$(rules)" "$before"
+			has "journal" "$(journalctl -u ecs --no-pager -o cat)" "signal KILL) and is started again: the host stays prepared"
+			has "journal" "$(journalctl -u ecs --no-pager -o cat)" "failed 1 times in a row, at last: signal KILL"`, 1), false},
+		{"rules that somebody flushes come back", `
+			nft flush ruleset
+			await 'ecs-agent rules check >/dev/null 2>&1'`, false},
+		{"upgraded, it is the new one and tasks run on", same(`
+			pid=$(systemctl show -p MainPID --value ecs)
+			echo '# mine' >>/etc/ecs/ecs.config
+			dpkg -i /root/new.deb >/root/dpkg.log 2>&1 || { cat /root/dpkg.log; exit 1; }
+			await '[ "$(systemctl show -p MainPID --value ecs)" != '$pid' ] && systemctl is-active --quiet ecs'
+			has "settings" "$(cat /etc/ecs/ecs.config)" "# mine"
+			is "start" "$(systemctl is-enabled ecs)" enabled`, -1), false},
+		{"downgraded likewise", same(`
+			pid=$(systemctl show -p MainPID --value ecs)
+			dpkg -i /root/old.deb >/root/dpkg.log 2>&1 || { cat /root/dpkg.log; exit 1; }
+			await '[ "$(systemctl show -p MainPID --value ecs)" != '$pid' ] && systemctl is-active --quiet ecs'`, -1), false},
+		{"stopped, the host is put back and tasks run on", `
+			systemctl stop ecs
+			is "state" "$(systemctl is-active ecs || true)" inactive
+			is "rules" "$(rules)" "$(cat /root/rules.before)"
+			is "setting" "$(localnet)" 0
+			is "routes" "$(ip route show)" ""
+			[ ! -e /run/ecs-init ] || { ls -la /run/ecs-init; exit 1; }
+			task | grep -q '"RUNNING"'
+			timeout 120 systemctl start ecs`, false},
+		{"rebooted, tasks have ended in order and it starts by itself", `
+			await 'systemctl is-active --quiet ecs'
+			ecs-agent rules check >/dev/null
+			is "instance" "$(instance)" "$(cat /root/instance)"
+			await '/ecs-local ps --all --output json | grep -q "\"lastStatus\": *\"STOPPED\""'
+			has "log of the shutdown" "$(cat /var/log/ecs/ecs-agent.log)" "host shuts down: every task is stopped"`, true},
+		{"removed while it runs, only settings, state and logs stay", `
+			dpkg -r ecs-agent >/root/dpkg.log 2>&1 || { cat /root/dpkg.log; exit 1; }
+			is "unit" "$(systemctl list-unit-files --no-legend 'ecs.*')" ""
+			is "rules" "$(rules)" ""; is "setting" "$(localnet)" 0; is "routes" "$(ip route show)" ""
+			is "processes" "$(pgrep -x ecs-agent || true)" ""
+			[ -e /etc/ecs/ecs.config ] && [ -e /var/lib/ecs/data/ecs-agent.db ]
+			is "links" "$(find /etc/systemd /usr -xtype l -lname '*ecs*')" ""`, false},
+		{"purged, nothing stays", `
+			dpkg --purge ecs-agent >/root/dpkg.log 2>&1 || { cat /root/dpkg.log; exit 1; }
+			` + files + ` >/root/files.after
+			diff /root/files.before /root/files.after || { echo "files differ"; exit 1; }
+			[ ! -e /var/log/ecs ] && [ ! -e /var/cache/ecs ] && [ ! -e /var/lib/ecs ]
+			is "failed units" "$(systemctl --failed --no-legend --plain | grep ecs || true)" ""`, false},
+	} {
+		if !t.Run(step.name, func(t *testing.T) {
+			on := *s
+			on.t = t
+			if step.reboot {
+				on.docker("restart", "--time", "100", on.name)
+				on.sh(booted)
+			}
+			on.sh(step.script)
+		}) {
+			break // the others need it
+		}
+	}
+}
+
+// same wraps what is done to the agent: it is the same instance afterwards, with the same
+// container. restarts is how often systemd started it by itself since; -1: any.
+func same(script string, restarts int) string {
+	check := ""
+	if restarts >= 0 {
+		check = `is "restarts" "$(systemctl show -p NRestarts --value ecs)" ` + string(rune('0'+restarts))
+	}
+	return script + `
+		is "state" "$(systemctl is-active ecs)" active
+		` + check + `
+		await 'containers >/dev/null'
+		is "containers" "$(containers)" "$(cat /root/containers)"
+		is "instance" "$(instance)" "$(cat /root/instance)"
+		task | grep -q '"RUNNING"'
+		ecs-agent rules check >/dev/null`
+}
+
+// The same tree gives the same bytes.
+func TestReproducible(t *testing.T) {
+	host(t) // it is as slow as what needs an engine
+	again := t.TempDir()
+	if err := build(t.Context(), again); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"*.deb", "*.rpm"} {
+		first := find(t, filepath.Join(packages(t), kind))
+		one, err := os.ReadFile(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := os.ReadFile(filepath.Join(again, filepath.Base(first)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(one) != string(two) {
+			t.Errorf("%s differs from build to build", filepath.Base(first))
+		}
+	}
+}

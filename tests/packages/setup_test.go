@@ -1,0 +1,176 @@
+package packages
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// limit is how long one command on the system may take.
+const limit = 3 * time.Minute
+
+// host is DOCKER_HOST of the engine; without one nothing runs here.
+func host(t *testing.T) string {
+	t.Helper()
+	h := os.Getenv("ECS_TEST_DOCKER_HOST")
+	if h == "" {
+		t.Skip("ECS_TEST_DOCKER_HOST is not set; make test sets it")
+	}
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	return h
+}
+
+// run runs a command in the root of the source tree and returns what it printed.
+func run(ctx context.Context, stdin string, env []string, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = filepath.Join("..", "..")
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdin = strings.NewReader(stdin)
+	cmd.WaitDelay = time.Second
+	var out, told bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &told
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, out.String(), told.String())
+	}
+	return out.String(), nil
+}
+
+// build makes the packages of this machine in a folder.
+func build(ctx context.Context, dir string) error {
+	_, err := run(ctx, "", nil, "make", "-s", "package", "OUT="+dir, "ARCHS="+runtime.GOARCH, "MAKEFLAGS=")
+	return err
+}
+
+// built are the packages, made once for all tests.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func packages(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "ecsagent-packages-"); built.err == nil {
+			built.err = build(context.Background(), built.dir)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.dir
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
+// find returns the only file of a pattern.
+func find(t *testing.T, pattern string) string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%s: %q, %v", pattern, files, err)
+	}
+	return files[0]
+}
+
+// system is a container in which systemd runs.
+type system struct {
+	t    *testing.T
+	host string
+	name string
+}
+
+// boot starts a system without a network. Engine is where it finds the Docker engine.
+func boot(t *testing.T, engine string) *system {
+	t.Helper()
+	s := &system{t, engine, fmt.Sprintf("ecsagent-system-%d", os.Getpid())}
+	archive, err := run(t.Context(), "", nil, "scripts/system-root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.docker("import", strings.TrimSpace(archive), image)
+	socket, ok := strings.CutPrefix(engine, "unix://")
+	if !ok {
+		t.Skipf("the engine %s has no socket that could be passed on", engine)
+	}
+	args := []string{"run", "--detach", "--name", s.name, "--network", "none", "--hostname", "instance",
+		"--cgroupns", "private", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined",
+		"--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "--tmpfs", "/sys/fs/cgroup",
+		"--volume", socket + ":/engine.sock", "--stop-signal", "SIGRTMIN+3", "--env", "container=docker"}
+	for _, c := range []string{"SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYS_NICE", "DAC_READ_SEARCH", "SYSLOG"} { // not all of them exist everywhere
+		args = append(args, "--cap-add", c)
+	}
+	t.Cleanup(s.remove)
+	s.docker(append(args, image, "/sbin/init")...)
+	s.sh(booted)
+	return s
+}
+
+// booted waits until a system has started.
+const booted = `await 'systemctl is-system-running 2>/dev/null | grep -qE "^(running|degraded)$"'`
+
+const image = "ecsagent-system:test"
+
+func (s *system) remove() {
+	if s.t.Failed() {
+		text, _ := run(context.Background(), "", nil, "docker", "--host", s.host, "exec", s.name, "sh", "-c",
+			"systemctl --no-pager --full status ecs ecs-local; journalctl --no-pager -n 100; cat /var/log/ecs/*.log | tail -n 60")
+		s.t.Log(text)
+	}
+	if _, err := run(context.Background(), "", nil, "docker", "--host", s.host, "rm", "--force", "--volumes", s.name); err != nil {
+		s.t.Log(err)
+	}
+}
+
+func (s *system) docker(args ...string) string {
+	s.t.Helper()
+	out, err := run(s.t.Context(), "", nil, "docker", append([]string{"--host", s.host}, args...)...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}
+
+// prelude is known to every script.
+const prelude = `
+await() { # CONDITION: until it holds, for a minute
+	for _ in $(seq 300); do eval "$1" && return; sleep 0.2; done
+	echo "this never came true: $1"; exit 1
+}
+is() { [ "$2" = "$3" ] || { echo "$1: have '$2', want '$3'"; exit 1; }; }
+has() { case $2 in *"$3"*) ;; *) echo "$1: '$2' does not say '$3'"; exit 1;; esac; }
+rules() { { iptables-save; ip6tables-save; nft list ruleset; } 2>/dev/null | grep -E -- '^-A |comment|51678|51679|169[.]254' || true; }
+localnet() { cat /proc/sys/net/ipv4/conf/all/route_localnet; }
+ask() { exec 3<>/dev/tcp/127.0.0.1/51678; printf 'GET %s HTTP/1.0\r\n\r\n' "$1" >&3; cat <&3; exec 3>&-; }
+containers() { ask /v1/tasks | grep -oE '"DockerId":"[0-9a-f]+"'; }
+instance() { ask /v1/metadata | grep -o '"ContainerInstanceArn":"[^"]*"'; }
+task() { /ecs-local ps --output json 2>/dev/null; }
+`
+
+// sh runs a script on the system.
+func (s *system) sh(script string) string {
+	s.t.Helper()
+	out, err := run(s.t.Context(), prelude+script, nil, "docker", "--host", s.host, "exec", "--interactive", s.name, "bash", "-euo", "pipefail", "-s")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}

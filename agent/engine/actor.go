@@ -57,10 +57,11 @@ type containerWork struct {
 	held    []runtime.Event    // events that wait for the step or the inspect to end
 	// imageEnv is the image's environment; known when the image was seen by this
 	// process.
-	imageEnv []string
-	hasImage bool
-	ports    bool // its host ports are held
-	stops    int  // attempts to stop it that failed, of the step under way
+	imageEnv  []string
+	hasImage  bool
+	ports     bool // its host ports are held
+	stops     int  // attempts to stop it that failed, of the step under way
+	takenDown bool // a stop of it gave the task's network back
 	// ends takes the end that Docker tells of while a stop is under way; nil otherwise.
 	ends chan runtime.Event
 }
@@ -210,6 +211,7 @@ func (a *actor) changed(before *task.Snapshot, now time.Time) {
 		a.release()
 	}
 	a.dropWork()
+	a.networkEnded(&before.State)
 	a.dropProvided()
 	a.logChange(&before.State)
 	if lasting(&before.State, &a.st) {

@@ -83,6 +83,27 @@ func (w *stepWork) takeDownNetwork(ctx context.Context, id string, r *answer) (s
 	}
 }
 
+// networkEnded gives a task's network back when its pause container has ended otherwise
+// than by a stop of this process, which does that itself.
+func (a *actor) networkEnded(before *task.State) {
+	if a.e.opt.Network == nil {
+		return
+	}
+	for i := range a.spec.Containers {
+		c := &a.st.Containers[i]
+		ended := c.Known == task.ContainerStopped && before.Containers[i].Known != task.ContainerStopped
+		if a.spec.Containers[i].Type != task.CNIPause || !ended || c.RuntimeID == "" || a.containers[i].takenDown {
+			continue
+		}
+		snap := a.snap.Load()
+		a.e.workers.Go(func() {
+			if err := a.e.releaseNetwork(a.e.ctx, snap); err != nil {
+				a.log.Warn("task network not given back, it is tried again at the clean-up", zap.Error(err))
+			}
+		})
+	}
+}
+
 // releaseNetwork takes back what a task's network still has when the task is cleaned up:
 // its pause container may have ended without being stopped.
 func (e *Engine) releaseNetwork(ctx context.Context, snap *task.Snapshot) error {

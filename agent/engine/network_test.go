@@ -142,6 +142,9 @@ func TestNetworkPauseDies(t *testing.T) {
 		if st := r.want(spec, task.Stopped); !strings.Contains(st.TerminalReason, task.NetworkPauseName) {
 			t.Errorf("reason %q", st.TerminalReason)
 		}
+		if got := n.seen(); got != fmt.Sprintf("set up %d, tear down 0, release", enginetest.Pid) {
+			t.Errorf("network after its end: %s", got)
+		}
 		r.Sent(spec.ARN, task.Sent{Task: task.Stopped})
 		r.pass(2 * time.Hour)
 		if got := n.seen(); !strings.HasSuffix(got, "tear down 0, release") {

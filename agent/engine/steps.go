@@ -84,6 +84,7 @@ func (m stepMessage) handle(a *actor) {
 	case s.OfContainer():
 		cw := &a.containers[s.Container]
 		cw.stops, cw.ends = 0, nil
+		cw.takenDown = s.Kind == task.StepStop && !m.done.Unstopped
 		if m.hasImage {
 			cw.imageEnv, cw.hasImage = m.imageEnv, true
 		}

@@ -14,6 +14,8 @@ var places = map[string][]string{
 	},
 	// Calls to ECS (agent/awsenv).
 	"ecs": {"RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange"},
+	// Calls of CNI plugins (agent/network/tasknet).
+	"network": {"add-vpc-eni", "add-ecs-bridge", "del-ecs-bridge", "del-vpc-eni", "del-ecs-ipam"},
 	// Messages of ACS (agent/acs), around what is done about them.
 	"acs": {"connect", "payload", "send", "manifest", "heartbeat"},
 }

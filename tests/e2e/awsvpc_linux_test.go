@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,10 +17,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netns"
 	"go.etcd.io/bbolt"
 
+	"ecsagent/agent/failpoint"
 	"ecsagent/agent/task"
 	"ecsagent/cni/kernel"
 	"ecsagent/cni/nettest"
@@ -34,6 +37,7 @@ type vpcEnv struct {
 	*env
 	host    *nettest.Namespace
 	plugins string
+	network string        // first three bytes of the subnet
 	subnet  *kernel.Space // once it is there
 }
 
@@ -75,8 +79,10 @@ func inVPC(t *testing.T, agent ...string) *vpcEnv {
 	v := &vpcEnv{host: host, plugins: directory, env: prepared(t, append([]string{
 		"ECS_EXTERNAL=false", "ECS_HOST_RULES=agent", "ECS_CNI_PLUGINS_PATH=" + directory, "ECS_TEST_ENI_LINKS=" + vpc.TestLinks,
 	}, agent...)...)}
+	// Other tests' tasks have other addresses, and so other MAC addresses.
+	v.network = fmt.Sprintf("10.20.%d", 1+environments.Load()%250)
 	v.Space, v.TaskEndpoint, v.Introspection = host.Path(), "127.0.0.1:51679", "127.0.0.1:51678"
-	v.Options.Local = []string{"--vpc", "--vpc-name", name, "--vpc-host", host.Path()}
+	v.Options.Local = []string{"--vpc", "--vpc-name", name, "--vpc-host", host.Path(), "--vpc-subnet", v.network + ".1/24"}
 	v.ECS.Network = M{"awsvpcConfiguration": M{"subnets": []string{"local"}}}
 	// The agent reaches the control plane through a door in its own namespace.
 	v.link.Close()
@@ -161,10 +167,17 @@ func (v *vpcEnv) inTask(t harness.Task, name, script string) string {
 	return strings.TrimSpace(out)
 }
 
-// addresses are those that the plugins have given on the bridge, by owner.
+// addresses are those that the plugins have given to this test's tasks on the bridge, by
+// owner. A new database has those of all namespaces of the machine.
 func (v *vpcEnv) addresses() map[string]string {
 	v.t.Helper()
 	given := map[string]string{}
+	first, err := netip.ParseAddr(v.network + ".0")
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	b := first.As4()
+	prefix := fmt.Sprintf("06:ec:%02x:%02x:%02x:", b[0], b[1], b[2])
 	db, err := bbolt.Open(filepath.Join(v.Dir, "data", "eni-ipam.db"), 0o600, &bbolt.Options{ReadOnly: true, Timeout: patience})
 	if errors.Is(err, fs.ErrNotExist) {
 		return given
@@ -176,7 +189,7 @@ func (v *vpcEnv) addresses() map[string]string {
 	if err := db.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte("IPAM")).ForEach(func(k, value []byte) error {
 			const revision = 8
-			if owner := string(value[revision:]); strings.Contains(owner, ":") {
+			if owner := string(value[revision:]); strings.HasPrefix(owner, prefix) {
 				given[owner] = string(k)
 			}
 			return nil
@@ -244,8 +257,8 @@ func TestAWSVPC(t *testing.T) {
 		equal(t, "confirmations of the attachment", confirmed, 1)
 
 		links := v.inTask(task, "app", "ip -4 -o addr; ip link show eth0; ip route; cat /etc/hosts; hostname")
-		contains(t, "network of the task", links, "inet "+address+"/24", mac, "inet 169.254.172.", "default via 10.20.1.1 dev eth0",
-			"169.254.170.2 via 169.254.172.1 dev ecs-eth0", "10-20-1-")
+		contains(t, "network of the task", links, "inet "+address+"/24", mac, "inet 169.254.172.", "default via "+v.network+".1 dev eth0",
+			"169.254.170.2 via 169.254.172.1 dev ecs-eth0", strings.ReplaceAll(v.network, ".", "-"))
 		contains(t, "network of the other container", v.inTask(task, "side", "ip -4 -o addr"), "inet "+address+"/24")
 
 		var keys struct{ RoleArn, AccessKeyId string }
@@ -364,6 +377,96 @@ func TestAWSVPCAgentKilled(t *testing.T) {
 	v.nothingLeft()
 }
 
+// withFailpoints builds the agent with failpoints, once, and returns its folder.
+var withFailpoints = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(shared.programs, "failpoint")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	build := exec.CommandContext(context.Background(), "go", "build", "-tags", "failpoint", "-o", dir+string(filepath.Separator), "ecsagent/agent/cmd/ecs-agent")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the agent with failpoints: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+// The agent is killed before and after each call of a plugin, one kill after the other: the
+// task gets its network all the same, and leaves nothing.
+func TestAWSVPCKilledAtFailpoints(t *testing.T) {
+	v := inVPC(t)
+	programs, err := withFailpoints()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Programs = programs
+	plain := v.Options.Agent
+	// next starts an agent that is killed at the failpoint; at none where it is empty.
+	next := func(point string) {
+		t.Helper()
+		v.Options.Agent = plain
+		if point != "" {
+			v.Options.Agent = append(slices.Clone(plain), "ECS_FAILPOINTS="+point+"=kill@1")
+		}
+		if err := v.StartAgent(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	killed := func(point string) {
+		t.Helper()
+		select {
+		case <-v.Agent.Done():
+		case <-time.After(patience):
+			t.Fatalf("the agent was not killed at %s", point)
+		}
+	}
+	adds := []string{"network.add-vpc-eni.before", "network.add-vpc-eni.after", "network.add-ecs-bridge.before", "network.add-ecs-bridge.after"}
+	dels := []string{
+		"network.del-ecs-bridge.before", "network.del-ecs-bridge.after", "network.del-vpc-eni.before", "network.del-vpc-eni.after",
+		"network.del-ecs-ipam.before", "network.del-ecs-ipam.after",
+	}
+	for _, name := range failpoint.All() {
+		if strings.HasPrefix(name, "network.") && !slices.Contains(adds, name) && !slices.Contains(dels, name) {
+			t.Errorf("%s is not tried", name)
+		}
+	}
+	stopAgent := func() {
+		t.Helper()
+		if _, err := v.Agent.Stop(patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	stopAgent()
+	next(adds[0])
+	v.instance()
+	arn := v.launch(vpcDefinition(server("app", "again")))
+	for i, point := range adds {
+		if i > 0 {
+			next(point)
+		}
+		killed(point)
+	}
+	next("")
+	v.serves(v.awaits(arn, "RUNNING"), "again")
+
+	stopAgent()
+	next(dels[0])
+	v.instance()
+	if err := v.ECS.Stop(v.ctx, arn, "enough"); err != nil {
+		t.Fatal(err)
+	}
+	for i, point := range dels {
+		if i > 0 {
+			next(point)
+		}
+		killed(point)
+	}
+	next("")
+	v.stopped(arn)
+	v.nothingLeft()
+}
+
 // What can be wrong with a task's network is its reason, and the next task runs.
 func TestAWSVPCFailures(t *testing.T) {
 	v := inVPC(t)
@@ -394,10 +497,5 @@ func TestAWSVPCFailures(t *testing.T) {
 	}
 	ended := v.stopped(task.TaskARN)
 	contains(t, "reason", ended.StoppedReason, "pause")
-	v.eventually(patience, "the host to have no more than its bridge", func() (bool, error) {
-		if names := v.host.Names(); len(names) != 1 {
-			return false, fmt.Errorf("the host has %v", names)
-		}
-		return true, nil
-	})
+	v.nothingLeft()
 }

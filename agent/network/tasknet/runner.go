@@ -15,6 +15,8 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"go.uber.org/zap"
+
+	"ecsagent/agent/failpoint"
 )
 
 // Deadlines (docs/spec/05 section 4.4), and how often a call is repeated after a failure
@@ -85,12 +87,16 @@ func (r *Runner) add(ctx context.Context, s Step, pause Pause) (types.Result, er
 	}
 	wait := firstPause
 	for attempt := 1; ; attempt++ {
-		got, err := r.cni.AddNetwork(ctx, conf, s.runtime(pause))
+		var got types.Result
+		err := s.passing("add", func() (err error) {
+			got, err = r.cni.AddNetwork(ctx, conf, s.runtime(pause))
+			return err
+		})
 		if err == nil {
 			return got, nil
 		}
 		err = s.explain(ctx, r.opts.Plugins, err)
-		if attempt == attempts || !passing(err) {
+		if attempt == attempts || !mayPass(err) {
 			return nil, err
 		}
 		r.opts.Log.Warn("plugin is called again", zap.String("plugin", s.Plugin), zap.String("container", pause.ContainerID),
@@ -106,12 +112,24 @@ func (r *Runner) add(ctx context.Context, s Step, pause Pause) (types.Result, er
 	}
 }
 
+// passing runs a call of the plugin between its failpoints.
+func (s Step) passing(command string, call func() error) error {
+	place := command + "-" + s.Plugin
+	if err := failpoint.Before("network", place); err != nil {
+		return err
+	}
+	if err := call(); err != nil {
+		return err
+	}
+	return failpoint.After("network", place)
+}
+
 func (s Step) runtime(p Pause) *libcni.RuntimeConf {
 	return &libcni.RuntimeConf{ContainerID: p.ContainerID, NetNS: p.Namespace, IfName: s.IfName}
 }
 
-// passing reports whether a plugin asked to be called again.
-func passing(err error) bool {
+// mayPass reports whether a plugin asked to be called again.
+func mayPass(err error) bool {
 	var e *types.Error
 	return errors.As(err, &e) && e.Code == types.ErrTryAgainLater
 }
@@ -154,7 +172,8 @@ func (r *Runner) TearDown(ctx context.Context, p Plan, pause Pause) error {
 func (r *Runner) del(ctx context.Context, s Step, config []byte, pause Pause) error {
 	conf, err := libcni.NetworkPluginConfFromBytes(config)
 	if err == nil {
-		if err = r.cni.DelNetwork(ctx, conf, s.runtime(pause)); err != nil {
+		err = s.passing("del", func() error { return r.cni.DelNetwork(ctx, conf, s.runtime(pause)) })
+		if err != nil {
 			err = s.explain(ctx, r.opts.Plugins, err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // execer starts plugins for the CNI library. Other than the library's own it tells
-// plugins more, and does not wait for what a killed plugin may have left running.
+// plugins more, and kills what a hanging plugin has started along with it.
 type execer struct {
 	version.PluginDecoder
 	env []string
@@ -33,6 +33,7 @@ func (e *execer) ExecPlugin(ctx context.Context, path string, config []byte, env
 	c.Env = append(environ, e.env...)
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(config), &out, &errs
 	c.WaitDelay = killWait
+	endWhole(c)
 	err := c.Run()
 	if err == nil {
 		return out.Bytes(), nil

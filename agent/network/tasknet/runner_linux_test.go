@@ -2,12 +2,15 @@ package tasknet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -122,6 +125,34 @@ func TestFailuresNameTheCause(t *testing.T) {
 				t.Errorf("got %v; want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// What a hanging plugin has started ends with it.
+func TestHangingPluginEndsWhole(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "alive")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The end of the last writer is the end of the file.
+	r := scripted(t, map[string]string{"vpc-eni": "exec 3> " + file + "; sleep 1000 & wait"})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.SetUp(ctx, newPlan(t, ipv4()), pause)
+		ended <- err
+	}()
+	f, err := os.Open(file) // returns when the plugin has opened it too
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("a plugin that was ended succeeded")
+	}
+	if n, err := f.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("read %d bytes, %v", n, err)
 	}
 }
 

@@ -48,6 +48,7 @@ func ask(ctx context.Context, path, question string, into any) error {
 	defer cancel()
 	c := exec.CommandContext(ctx, path, question)
 	c.WaitDelay = killWait
+	endWhole(c)
 	out, err := c.Output()
 	if err == nil {
 		err = json.Unmarshal(out, into)

@@ -40,6 +40,8 @@ type Options struct {
 	Space string
 	// Keep makes ecs-local keep its state in a folder.
 	Keep bool
+	// LocalArgs are further arguments of ecs-local.
+	LocalArgs []string
 	// Secrets is a folder from which ecs-local serves Secrets Manager; empty: not.
 	Secrets string
 }
@@ -120,6 +122,7 @@ func (s *Stack) StartLocal(ctx context.Context) error {
 	if s.Secrets != "" {
 		args = append(args, "--secrets", s.Secrets)
 	}
+	args = append(args, s.LocalArgs...)
 	p, err := StartProcess("ecs-local", filepath.Join(s.Dir, "log", "ecs-local.log"), filepath.Join(s.Programs, "ecs-local"), args,
 		[]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.Dir})
 	if err != nil {

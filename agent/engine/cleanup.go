@@ -134,8 +134,10 @@ func (e *Engine) remove(ctx context.Context, snap *task.Snapshot) error {
 		failed = append(failed, err)
 	}
 	for i := range snap.Volumes {
+		// One that is not known to be made may have been: the answer was lost, or the agent
+		// was killed before it.
 		v, st := snap.Volumes[i].Docker, &snap.State.Volumes[i]
-		if !st.Created || v != nil && v.Scope == task.VolumeShared {
+		if st.DockerName == "" || v != nil && v.Scope == task.VolumeShared {
 			continue
 		}
 		if err := e.opt.Runtime.RemoveVolume(ctx, st.DockerName); err != nil && !errors.Is(err, runtime.ErrNotFound) {

@@ -96,3 +96,23 @@ func TestCleanupFindsByName(t *testing.T) {
 		}
 	})
 }
+
+// TestCleanupFindsVolumesWhoseAnswerWasLost: Docker made the volume, and nobody was told.
+func TestCleanupFindsVolumesWhoseAnswerWasLost(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		r.docker.Disturb(enginetest.CreateVolume, "", enginetest.Knob{After: errors.New("EOF"), Times: 1})
+		spec := specOf("one", "app")
+		spec.Volumes = []task.Volume{{Name: "data", Type: task.VolumeDocker, Docker: &task.DockerVolume{Driver: "local"}}}
+		spec.Containers[0].MountPoints = []task.MountPoint{{SourceVolume: "data", ContainerPath: "/data"}}
+		r.run(spec)
+		r.want(spec, task.Stopped)
+		if n := len(r.docker.Volumes()); n != 1 {
+			t.Fatalf("%d volumes, want the one that was made", n)
+		}
+		r.Sent(spec.ARN, task.Sent{Task: task.Stopped})
+		r.pass(4 * time.Hour)
+		if left := r.docker.Volumes(); len(left) > 0 || r.Snapshot(spec.ARN) != nil {
+			t.Errorf("left: %v", left)
+		}
+	})
+}

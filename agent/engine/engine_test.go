@@ -466,3 +466,22 @@ func TestStopAsksWhenEventsSayNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestStopAsksUntilItIsTold: a container that is stopped has an exit code, which Docker
+// may not tell at once.
+func TestStopAsksUntilItIsTold(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "app")
+		r.run(spec)
+		r.want(spec, task.Running)
+		r.docker.Silence(true)
+		r.docker.Disturb(enginetest.Inspect, "app", enginetest.Knob{Err: errors.New("EOF"), Times: 2})
+		r.stopTask(spec)
+		r.pass(2 * endGrace)
+		r.want(spec, task.Running)
+		r.pass(10 * time.Second)
+		if st := r.want(spec, task.Stopped); exitOf(&st.Containers[0]) != "143" || st.Containers[0].Error != nil {
+			t.Errorf("container %+v", st.Containers[0])
+		}
+	})
+}

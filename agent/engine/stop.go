@@ -115,7 +115,7 @@ func (m stopFailedMessage) handle(a *actor) {
 	a.note(m.container, task.EventStopFailed, fmt.Sprintf("%s attempt: %s", task.Ordinal(m.attempt), m.err))
 }
 
-// stopOnce is nil once the container is known not to run.
+// stopOnce is nil once the container is known not to run, and how it ended.
 func (w *stepWork) stopOnce(ctx context.Context, id string, timeout time.Duration, r *answer) error {
 	err := w.e.opt.Runtime.Stop(ctx, id, timeout)
 	if errors.Is(err, runtime.ErrNotFound) {
@@ -136,6 +136,8 @@ func (w *stepWork) stopOnce(ctx context.Context, id string, timeout time.Duratio
 		return errRunsOn
 	case errors.Is(lookErr, runtime.ErrNotFound):
 		return nil
+	case err == nil:
+		return lookErr // it is stopped; how it ended is only known to Docker
 	}
 	return err
 }

@@ -15,7 +15,7 @@ CACHE     := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/ecsagent
 PROGRAMS  := $(wildcard agent/cmd/* controlplane/cmd/* ecsinit/cmd/* cni/cmd/*)
 PLATFORMS := linux/amd64 linux/arm64 windows/amd64
 # Packages without a Docker engine behind them.
-QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault|soak)$$')
+QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault)$$')
 
 # What ships needs no C library. The same flags everywhere, so that vet, the linters, tests
 # and builds share what they compile.
@@ -79,6 +79,12 @@ matrix: ## kill the agent at every failpoint, against a real engine (RUN=regexp;
 	@scripts/engine with sh -c 'ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" DOCKER_HOST= AWS_EC2_METADATA_DISABLED=true \
 		$(GO) test ./tests/fault -count=1 -parallel 4 -timeout 60m -v $(if $(RUN),-run "$(RUN)") -matrix'
 
+.PHONY: soak
+soak: ## random tasks under random faults for FOR (10m), drawn from SEED; RECORD=file keeps every message
+	@scripts/deps test
+	@scripts/engine with sh -c 'ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" DOCKER_HOST= AWS_EC2_METADATA_DISABLED=true \
+		$(GO) test ./tests/fault -count=1 -timeout 0 -v -run TestSoak -soak $(or $(FOR),10m) -seed $(or $(SEED),0) $(if $(RECORD),-record $(abspath $(RECORD)))'
+
 .PHONY: unit
 unit: ## run the tests that need no Docker engine
 	$(GO) test -p $(JOBS) $(QUICK)
@@ -88,7 +94,7 @@ race: ## run the tests without a Docker engine under the race detector
 	CGO_ENABLED=1 $(GO) test -race -p $(JOBS) -timeout 15m $(QUICK)
 
 .PHONY: bench
-bench: build ## measure speed against a plain Docker client and print a table (ROUNDS=n, ONLY=start,idle,tasks,stopping,calls,endpoint,usage)
+bench: build ## measure speed against a plain Docker client and print a table (ROUNDS=n, ONLY=start,idle,tasks,stopping,calls,endpoint,usage,restart)
 	@scripts/deps test
 	@scripts/engine with $(GO) run ./tests/bench -programs bin $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY))
 

@@ -121,8 +121,10 @@ func rank(status string) int {
 func Violations(happened []Event, reports []Report, restarts ...string) []string {
 	var bad []string
 	creates, starts := map[string][]string{}, map[string]int{}
+	story := map[string]string{}
 	for _, e := range happened {
 		key := e.Task + " " + e.Container
+		story[key] += " " + e.Action + "@" + e.At.UTC().Format("15:04:05.000")
 		switch e.Action {
 		case "create":
 			if !slices.Contains(creates[key], e.ID) {
@@ -143,7 +145,7 @@ func Violations(happened []Event, reports []Report, restarts ...string) []string
 	for key, n := range starts {
 		_, name, _ := strings.Cut(key, " ")
 		if n > 1 && !slices.Contains(restarts, name) {
-			bad = append(bad, fmt.Sprintf("%s: started %d times", key, n))
+			bad = append(bad, fmt.Sprintf("%s: started %d times:%s", key, n, story[key]))
 		}
 	}
 	last := map[string]string{}

@@ -60,7 +60,7 @@ func main() {
 	flag.StringVar(&s.programs, "programs", "bin", "`folder` of ecs-agent")
 	flag.IntVar(&s.rounds, "rounds", 15, "rounds of each measurement of one task; those of many take a third")
 	flag.DurationVar(&s.idle, "idle", 20*time.Second, "how long to watch the idle agent")
-	flag.StringVar(&s.only, "only", "", "comma-separated `names` of what to measure: binary, start, idle, tasks, stopping, calls, endpoint, usage")
+	flag.StringVar(&s.only, "only", "", "comma-separated `names` of what to measure: binary, start, idle, tasks, stopping, calls, endpoint, usage, restart")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -92,7 +92,7 @@ func run(ctx context.Context, s settings) (err error) {
 	for _, step := range []struct {
 		name string
 		do   func() error
-	}{{"", b.environment}, {"binary", b.binary}, {"start", b.startUp}, {"idle", b.idleAgent}, {"tasks", b.oneAndMany}, {"stopping", b.beside}, {"calls", b.calls}, {"endpoint", b.endpoint}, {"usage", b.usage}} {
+	}{{"", b.environment}, {"binary", b.binary}, {"start", b.startUp}, {"idle", b.idleAgent}, {"tasks", b.oneAndMany}, {"stopping", b.beside}, {"calls", b.calls}, {"endpoint", b.endpoint}, {"usage", b.usage}, {"restart", b.restart}} {
 		if s.only != "" && step.name != "" && !slices.Contains(strings.Split(s.only, ","), step.name) {
 			continue
 		}

@@ -26,6 +26,7 @@ func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
 	if err != nil {
 		a.log.Warn("docker volume plugins not listed", zap.Error(err))
 	}
+	roles := a.rolesReach(ctx)
 	facts := capability.Facts{
 		OS: a.host.OSType, External: a.cfg.External, Implemented: implemented,
 		DockerAPIs:    capability.DockerAPIs(a.host.OSType, a.engineOf.MaxAPI, a.engineOf.MinAPI),
@@ -34,7 +35,7 @@ func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
 		GPU:           a.cfg.GPUSupport, GPUDriver: a.gpus.DriverVersion,
 		TaskLimits: a.cgroups != nil, TaskLimitsExplicit: a.cfg.Explicit(limitsSetting),
 		PrivilegedDisabled: a.cfg.PrivilegedDisabled, LogDrivers: a.cfg.AvailableLoggingDrivers,
-		TaskRole: a.cfg.TaskIAMRole, TaskRoleHost: a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
+		TaskRole: roles && a.cfg.TaskIAMRole, TaskRoleHost: roles && a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
 		FaultTools: !a.cfg.External && faultTools(ctx, a.ipv6Only) == nil,
 		SELinux:    a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
 		HealthChecksDisabled: a.cfg.DockerHealthCheckDisabled, CPUFlags: a.host.CPUFlags,
@@ -44,6 +45,21 @@ func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
 		facts.Trunking, facts.BranchCNIVersion = a.cfg.ENITrunking, n.branch
 	}
 	return facts, nil
+}
+
+// rolesReach reports whether tasks reach the credentials of their roles. Where they do
+// not, roles are not offered: a task that has one would run without it, or find the
+// instance's in its place.
+func (a *agent) rolesReach(ctx context.Context) bool {
+	if !a.cfg.TaskIAMRole && !a.cfg.TaskIAMRoleNetworkHost {
+		return false
+	}
+	if err := a.taskPath(ctx); err != nil {
+		a.log.Warn("task roles are not offered, for tasks do not reach 169.254.170.2: ecs-init makes the way before it starts the agent, "+
+			"with ECS_HOST_RULES=agent the agent keeps it, with none the operator answers for it", zap.Error(err))
+		return false
+	}
+	return true
 }
 
 func architecture(goarch string) string { return platform.Architecture(goarch) }

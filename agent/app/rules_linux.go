@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,6 +43,28 @@ func (a *agent) hostRules(ctx context.Context) (run func(context.Context) error,
 			return texts(problems), err
 		}, time.Now))
 	}
+}
+
+// taskPath says why tasks would not reach 169.254.170.2: nobody has made its path, who is
+// said to make it before the agent starts. A path that the agent will keep, or that the
+// operator answers for, is taken for one.
+func (a *agent) taskPath(ctx context.Context) error {
+	if a.cfg.HostRules != config.RulesByInit {
+		return nil
+	}
+	plan, err := hostpath.NewPlanner(a.cfg).Plan(ctx)
+	if err != nil {
+		return err
+	}
+	setup := hostrules.Setup{Means: hostrules.System(), Backend: hostrules.Backend(a.cfg.HostRulesBackend)}
+	_, problems, err := setup.Check(ctx, &plan)
+	if err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		return errors.New(strings.Join(texts(problems), "; "))
+	}
+	return nil
 }
 
 func texts(problems []hostrules.Problem) (all []string) {

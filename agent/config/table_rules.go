@@ -13,7 +13,8 @@ func ruleSettings() []Setting {
 		{
 			Name: "ECS_HOST_RULES", Ours: true, On: onLinux, Linux: RulesByInit,
 			Text: "Who gives 169.254.170.2 its path and guards it: `ecs-init` before it starts the agent, the `agent` while it runs, " +
-				"or `none`, when the operator does. The agent checks them in each case but the last.",
+				"or `none`, when the operator does. The agent checks them in each case but the last. " +
+				"An agent that `ecs-init` started keeps them if this is not set. With `ecs-init`, task roles are offered to ECS only if the rules are there when the agent starts.",
 			value: as(foldedWord(nil, RulesByInit, RulesByAgent, RulesByNone), func(c *Config) *string { return &c.HostRules }),
 		},
 		{

@@ -171,6 +171,7 @@ func (s *Stack) AgentEnvironment() []string {
 		"AWS_DEFAULT_REGION=" + Region,
 		"AWS_ACCESS_KEY_ID=AKIDLOCAL", "AWS_SECRET_ACCESS_KEY=local",
 		"ECS_EXTERNAL=true",
+		"ECS_HOST_RULES=none", // tests answer for the way to the task endpoint
 		"ECS_BACKEND_HOST=http://" + endpoint,
 		"ECS_DATADIR=" + in("data"),
 		"ECS_LOGFILE=" + in("log/ecs-agent.log"),

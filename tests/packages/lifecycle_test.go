@@ -77,7 +77,11 @@ func TestLifecycle(t *testing.T) {
 			END
 			is "what would be done" "$(/usr/libexec/amazon-ecs-init pre-start --dry-run | grep -c 'would put right')" "$(/usr/libexec/amazon-ecs-init pre-start --dry-run | grep -c 'missing\|is 0, not 1')"
 			is "rules" "$(rules)" ""
+			roles() { ecs-agent -ecs-attributes 2>/dev/null | grep -c 'capability.task-iam-role' || true; }
+			is "roles where nobody leads to them" "$(roles)" 0
+			is "roles where the operator does" "$(ECS_HOST_RULES=none roles)" 2
 			timeout 120 systemctl enable --now --quiet ecs
+			is "roles" "$(roles)" 2
 			is "state" "$(systemctl is-active ecs)" active
 			has "status" "$(systemctl show -p StatusText --value ecs)" "cluster default"
 			is "program" "$(readlink /proc/$(systemctl show -p MainPID --value ecs)/exe)" /usr/libexec/amazon-ecs/ecs-agent

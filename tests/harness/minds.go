@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 
+	"github.com/containerd/errdefs"
 	docker "github.com/docker/docker/client"
 )
 
@@ -12,7 +13,7 @@ import (
 func AwaitTermHandler(ctx context.Context, cli *docker.Client, id string) error {
 	return Poll(ctx, "a handler of SIGTERM in container "+id, func(ctx context.Context) (bool, error) {
 		info, err := cli.ContainerInspect(ctx, id)
-		if docker.IsErrNotFound(err) || err == nil && !info.State.Running {
+		if errdefs.IsNotFound(err) || err == nil && !info.State.Running {
 			return true, nil
 		}
 		if err != nil {

@@ -23,8 +23,16 @@ const (
 	Refused       Event = "GetCredentialsRefused"
 	version             = "2"
 	maxUserAgent        = 256
-	maxBuffered         = 1 << 20
 	credentialsV2       = "/v2/credentials"
+)
+
+// How lines are gathered after some were written, so that a burst of requests costs a
+// few writes and not one each. A killed agent loses what came in such a while; the line
+// that comes first after one is written at once.
+const (
+	gatherTime  = 20 * time.Millisecond
+	gatherBytes = 256 << 10 // so many are written before the time is over
+	maxBuffered = 1 << 20
 )
 
 // Options configure a Log.
@@ -35,15 +43,17 @@ type Options struct {
 	Now                  func() time.Time // nil is time.Now
 }
 
-// Log is the audit log. Lines are written in the background, in order, as soon as the
-// last ones are written; when the disk is slower than the requests, these wait.
+// Log is the audit log. Lines are written in the background, in order, at most
+// gatherTime after they came; when the disk is slower than the requests, these wait.
 type Log struct {
 	o       Options
 	mu      sync.Mutex
 	room    sync.Cond // signalled when buffer was taken
 	buffer  []byte
-	wake    chan struct{}
 	closed  bool
+	wake    chan struct{} // there are lines
+	full    chan struct{} // there are gatherBytes of them
+	closing chan struct{}
 	stopped chan struct{}
 }
 
@@ -52,7 +62,10 @@ func New(o Options) *Log {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	l := &Log{o: o, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	l := &Log{
+		o: o, wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		closing: make(chan struct{}), stopped: make(chan struct{}),
+	}
 	l.room.L = &l.mu
 	go l.write()
 	return l
@@ -63,7 +76,7 @@ func (l *Log) Close() {
 	l.mu.Lock()
 	if !l.closed {
 		l.closed = true
-		close(l.wake)
+		close(l.closing)
 	}
 	l.mu.Unlock()
 	<-l.stopped
@@ -111,8 +124,15 @@ func (l *Log) Record(r *http.Request, status int, taskARN string, event Event) {
 		b = append(b, orDash(instance)...)
 	}
 	l.buffer = append(b, '\n')
+	signal(l.wake)
+	if len(l.buffer) >= gatherBytes {
+		signal(l.full)
+	}
+}
+
+func signal(c chan<- struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -122,13 +142,13 @@ func (l *Log) write() {
 	defer close(l.stopped)
 	var spare []byte
 	failing := false
-	for {
-		_, open := <-l.wake
-		l.mu.Lock()
-		lines := l.buffer
-		l.buffer = spare[:0]
-		l.room.Broadcast()
-		l.mu.Unlock()
+	for open := true; open; {
+		select {
+		case <-l.wake:
+		case <-l.closing:
+			open = false
+		}
+		lines := l.take(spare)
 		if len(lines) > 0 && l.o.Out != nil {
 			_, err := l.o.Out.Write(lines)
 			if err != nil && !failing && l.o.Log != nil {
@@ -136,12 +156,33 @@ func (l *Log) write() {
 			}
 			failing = err != nil
 		}
-		if spare = lines; cap(spare) > 2*maxBuffered {
+		if spare = lines; cap(spare) > 2*gatherBytes {
 			spare = nil
 		}
-		if !open {
-			return
+		if open {
+			l.gather()
 		}
+	}
+}
+
+// take returns the lines that are there, and lets others come into spare.
+func (l *Log) take(spare []byte) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines := l.buffer
+	l.buffer = spare[:0]
+	l.room.Broadcast()
+	return lines
+}
+
+// gather waits until lines are worth another write.
+func (l *Log) gather() {
+	timer := time.NewTimer(gatherTime)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.full:
+	case <-l.closing:
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -71,4 +73,55 @@ func TestNoLog(t *testing.T) {
 	l := New(Options{})
 	l.Record(httptest.NewRequest("GET", "/", nil), 200, "arn", GetTaskRole)
 	l.Close()
+}
+
+// writes keeps when it was written to, since it was made, and how many lines.
+type writes struct {
+	begin time.Time
+	at    []time.Duration
+	lines []int
+}
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.at, w.lines = append(w.at, time.Since(w.begin)), append(w.lines, bytes.Count(p, []byte("\n")))
+	return len(p), nil
+}
+
+// Lines of a burst share writes; one that comes alone, a full buffer and the end wait
+// for nothing.
+func TestGathering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &writes{begin: time.Now()}
+		l := New(Options{Out: out, Cluster: name("c"), InstanceARN: name("i")})
+		r := httptest.NewRequest("GET", "/v2/credentials/x", nil)
+		burst := func(n int) {
+			for range n {
+				l.Record(r, 200, "arn:task", GetTaskRole)
+			}
+		}
+		burst(1)
+		synctest.Wait()
+		for range 10 {
+			time.Sleep(time.Millisecond)
+			burst(100)
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		burst(1)
+		synctest.Wait()
+		line := len("2000-01-01T00:00:00Z 200 192.0.2.1:1234 \"/v2/credentials\" \"\" arn:task GetCredentials 2 c i\n")
+		many := gatherBytes/line + 1
+		time.Sleep(time.Millisecond)
+		burst(many)
+		synctest.Wait()
+		time.Sleep(time.Millisecond)
+		burst(3)
+		l.Close()
+		const last = time.Second + 10*time.Millisecond
+		wantAt := []time.Duration{0, gatherTime, last, last + time.Millisecond, last + 2*time.Millisecond}
+		wantLines := []int{1, 1000, 1, many, 3}
+		if !slices.Equal(out.at, wantAt) || !slices.Equal(out.lines, wantLines) {
+			t.Errorf("written after %v, %v lines; want %v, %v", out.at, out.lines, wantAt, wantLines)
+		}
+	})
 }

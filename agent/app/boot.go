@@ -41,6 +41,10 @@ type agent struct {
 	saving    doctor.Store // how saving fares
 	health    *health
 
+	volumePlugins []string // that the survey of the host found
+	faultTools    bool     // network faults can be made
+	rolesReached  bool     // tasks reach the credentials of their roles
+
 	network    *taskNetwork   // nil: no task has a network of its own
 	confirming sync.WaitGroup // confirmations of attachments
 }
@@ -78,10 +82,9 @@ func (a *agent) prepare(ctx context.Context) (err error) {
 	if err := a.connectDocker(ctx); err != nil {
 		return err
 	}
-	if err := a.prepareCgroups(ctx); err != nil {
+	if err := a.survey(ctx); err != nil {
 		return err
 	}
-	a.preparePause(ctx)
 	if err := a.prepareTaskNetwork(ctx); err != nil {
 		return err
 	}
@@ -160,10 +163,7 @@ func (a *agent) registrationMeans() registration.Options {
 // attributes lists what this host can do with this program, in the order in which
 // it is registered.
 func (a *agent) attributes(ctx context.Context) ([]capability.Attribute, error) {
-	facts, err := a.facts(ctx)
-	if err != nil {
-		return nil, err
-	}
+	facts := a.facts()
 	if err := capability.Check(facts); err != nil {
 		return nil, err
 	}
@@ -191,17 +191,13 @@ func PrintAttributes(ctx context.Context, o Options) int {
 			err = a.connectDocker(ctx)
 		}
 		if err == nil {
-			err = a.prepareCgroups(ctx)
-			a.preparePause(ctx)
+			err = a.survey(ctx)
 		}
 		if err == nil {
-			var facts capability.Facts
-			if facts, err = a.facts(ctx); err == nil {
-				for _, attribute := range capability.Attributes(facts) {
-					fmt.Fprintf(o.Stdout, "%s\t%s\n", attribute.Name, attribute.Value)
-				}
-				return ExitOK
+			for _, attribute := range capability.Attributes(a.facts()) {
+				fmt.Fprintf(o.Stdout, "%s\t%s\n", attribute.Name, attribute.Value)
 			}
+			return ExitOK
 		}
 	}
 	fmt.Fprintln(o.Stderr, "ecs-agent:", err)

@@ -19,24 +19,18 @@ var implemented = capability.Implemented(
 	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.GPU, capability.FaultInjection,
 )
 
-// facts gathers what decides about attributes. Volume plugins that cannot be listed
-// are left out: an instance with fewer attributes is better than none.
-func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
-	plugins, err := a.docker.VolumePlugins(ctx)
-	if err != nil {
-		a.log.Warn("docker volume plugins not listed", zap.Error(err))
-	}
-	roles := a.rolesReach(ctx)
+// facts gathers what decides about attributes, after the survey.
+func (a *agent) facts() capability.Facts {
 	facts := capability.Facts{
 		OS: a.host.OSType, External: a.cfg.External, Implemented: implemented,
 		DockerAPIs:    capability.DockerAPIs(a.host.OSType, a.engineOf.MaxAPI, a.engineOf.MinAPI),
-		VolumePlugins: append(plugins, a.host.VolumePlugins...),
+		VolumePlugins: a.volumePlugins,
 		PauseImage:    a.pause != nil,
 		GPU:           a.cfg.GPUSupport, GPUDriver: a.gpus.DriverVersion,
 		TaskLimits: a.cgroups != nil, TaskLimitsExplicit: a.cfg.Explicit(limitsSetting),
 		PrivilegedDisabled: a.cfg.PrivilegedDisabled, LogDrivers: a.cfg.AvailableLoggingDrivers,
-		TaskRole: roles && a.cfg.TaskIAMRole, TaskRoleHost: roles && a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
-		FaultTools: !a.cfg.External && faultTools(ctx, a.ipv6Only) == nil,
+		TaskRole: a.rolesReached && a.cfg.TaskIAMRole, TaskRoleHost: a.rolesReached && a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
+		FaultTools: a.faultTools,
 		SELinux:    a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
 		HealthChecksDisabled: a.cfg.DockerHealthCheckDisabled, CPUFlags: a.host.CPUFlags,
 	}
@@ -44,7 +38,7 @@ func (a *agent) facts(ctx context.Context) (capability.Facts, error) {
 		facts.TaskENI, facts.CNIVersion, facts.BlockIMDS = true, n.version, a.cfg.AWSVPCBlockIMDS
 		facts.Trunking, facts.BranchCNIVersion = a.cfg.ENITrunking, n.branch
 	}
-	return facts, nil
+	return facts
 }
 
 // rolesReach reports whether tasks reach the credentials of their roles. Where they do

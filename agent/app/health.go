@@ -29,12 +29,15 @@ func (h *health) Statuses() (list []tcs.Status, run uint64) {
 // usualDockerRoot is looked at when the engine does not say where its data is.
 const usualDockerRoot = "/var/lib/docker"
 
+// answeredLately is for how long a call that Docker answered shows that it answers.
+const answeredLately = 5 * time.Second
+
 // newHealth makes the doctor. connected tells whether there is a connection to ECS.
 func (a *agent) newHealth(connected func() bool, rules doctor.Check, changed func(*doctor.Report)) *health {
 	h := &health{plane: doctor.NewControlPlane(connected, time.Now), store: &a.saving}
 	checks := []doctor.Check{
-		doctor.Docker(a.docker.Ping), h.plane.Check(), a.clock.Check(),
-		doctor.Disk(a.directories(), diskUsage),
+		doctor.Docker(func(ctx context.Context) error { return a.docker.Answers(ctx, answeredLately) }), h.plane.Check(), a.clock.Check(),
+		doctor.Disk(a.directories, diskUsage),
 	}
 	if a.cfg.Checkpoint {
 		checks = append(checks, h.store.Check())
@@ -46,16 +49,10 @@ func (a *agent) newHealth(connected func() bool, rules doctor.Check, changed fun
 	return h
 }
 
-// directories are those whose disks the doctor looks at. Docker is asked for its own
-// until it answers.
-func (a *agent) directories() func(context.Context) []string {
-	var root string
-	return func(ctx context.Context) []string {
-		if root == "" {
-			root, _ = a.docker.DataRoot(ctx) // Docker's silence is the finding of another check
-		}
-		return []string{a.cfg.DataDir, cmp.Or(root, usualDockerRoot)}
-	}
+// directories are those whose disks the doctor looks at.
+func (a *agent) directories(ctx context.Context) []string {
+	root, _ := a.docker.DataRoot(ctx) // Docker's silence is the finding of another check
+	return []string{a.cfg.DataDir, cmp.Or(root, usualDockerRoot)}
 }
 
 // observedStore tells the doctor how saving fares.

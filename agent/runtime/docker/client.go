@@ -38,12 +38,13 @@ type Options struct {
 
 // Client speaks to one Docker engine. It is safe for concurrent use.
 type Client struct {
-	host    string
-	tls     *tls.Config
-	limits  Timeouts
-	log     *zap.Logger
-	observe Observer
-	session atomic.Pointer[session]
+	host     string
+	tls      *tls.Config
+	limits   Timeouts
+	log      *zap.Logger
+	observe  Observer
+	session  atomic.Pointer[session]
+	answered atomic.Int64 // when the engine last answered a call, in Unix nanoseconds
 }
 
 // session is an engine of a known version. Watch replaces it when the engine shows
@@ -51,6 +52,7 @@ type Client struct {
 type session struct {
 	api     *client.Client
 	version Version
+	info    atomic.Pointer[Info] // nil: not asked yet
 }
 
 // New connects to the engine and settles the API version, with one Docker call. An
@@ -86,18 +88,15 @@ func (c *Client) Close() {
 // api returns the client of the library for the settled API version.
 func (c *Client) api() *client.Client { return c.session.Load().api }
 
-// observed lets the observer, if there is one, see the calls of a pool that is ready.
+// observed lets the client and its observer see the calls of a pool that is ready.
 func (c *Client) observed(pool *http.Transport) client.Opt {
-	if c.observe == nil {
-		return func(*client.Client) error { return nil }
-	}
 	return func(api *client.Client) error {
-		if c.tls != nil { // which the library cannot see behind the observer
+		if c.tls != nil { // which the library cannot see behind another transport
 			if err := client.WithScheme("https")(api); err != nil {
 				return err
 			}
 		}
-		return client.WithHTTPClient(&http.Client{Transport: timed{pool, c.observe}, CheckRedirect: client.CheckRedirect})(api)
+		return client.WithHTTPClient(&http.Client{Transport: timed{pool, &c.answered, c.observe}, CheckRedirect: client.CheckRedirect})(api)
 	}
 }
 

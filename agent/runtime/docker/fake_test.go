@@ -113,6 +113,16 @@ func (f *fakeEngine) seen() []string {
 	return append([]string(nil), f.calls...)
 }
 
+// count is how often a call came.
+func (f *fakeEngine) count(call string) (n int) {
+	for _, c := range f.seen() {
+		if c == call {
+			n++
+		}
+	}
+	return n
+}
+
 // fail answers as Docker does.
 func fail(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json")

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
@@ -38,20 +37,5 @@ func (c *Client) RemoveIdle(ctx context.Context, id string) error {
 	op := operation{name: "CannotRemoveContainerError", label: "removing", limit: c.limits.Remove}
 	return run(ctx, op, func(ctx context.Context) error {
 		return c.api().ContainerRemove(ctx, id, container.RemoveOptions{RemoveVolumes: true})
-	})
-}
-
-// DataRoot is the directory on the engine's host that holds images and containers.
-func (c *Client) DataRoot(ctx context.Context) (string, error) {
-	op := operation{name: "CannotGetDockerClientVersionError", label: "version", limit: c.limits.Version}
-	return call(ctx, op, func(ctx context.Context) (string, error) {
-		info, err := c.api().Info(ctx)
-		if err != nil {
-			return "", err
-		}
-		if info.DockerRootDir == "" {
-			return "", fmt.Errorf("the engine does not tell where it keeps its data")
-		}
-		return info.DockerRootDir, nil
 	})
 }

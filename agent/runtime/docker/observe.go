@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,17 +12,25 @@ import (
 // its answer took to begin, and whether there was none or one of status 500 or more.
 type Observer func(operation string, took time.Duration, failed bool)
 
-// timed tells an observer of the calls that pass through a transport.
+// timed notes when calls that pass through a transport were answered, and tells an
+// observer of them.
 type timed struct {
-	next http.RoundTripper
-	tell Observer
+	next     http.RoundTripper
+	answered *atomic.Int64 // Unix nanoseconds
+	tell     Observer      // may be nil
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t timed) RoundTrip(r *http.Request) (*http.Response, error) {
 	start := time.Now()
 	response, err := t.next.RoundTrip(r)
-	t.tell(Operation(r.Method, r.URL.Path), time.Since(start), err != nil || response.StatusCode >= http.StatusInternalServerError)
+	failed := err != nil || response.StatusCode >= http.StatusInternalServerError
+	if !failed {
+		t.answered.Store(time.Now().UnixNano())
+	}
+	if t.tell != nil {
+		t.tell(Operation(r.Method, r.URL.Path), time.Since(start), failed)
+	}
 	return response, err
 }
 

@@ -228,14 +228,6 @@ func TestIdleContainers(t *testing.T) {
 	if err := c.RemoveIdle(t.Context(), "2"); !errors.Is(err, runtime.ErrConflict) || reasonOf(err) != "CannotRemoveContainerError: Error response from daemon: container 2 is running" {
 		t.Errorf("one that runs: %v", err)
 	}
-	f.handle("GET /info", rawAnswer(`{"DockerRootDir":"/var/lib/docker"}`))
-	if dir, err := c.DataRoot(t.Context()); err != nil || dir != "/var/lib/docker" {
-		t.Errorf("%q, %v", dir, err)
-	}
-	f.handle("GET /info", rawAnswer(`{}`))
-	if dir, err := c.DataRoot(t.Context()); err == nil {
-		t.Errorf("no directory: %q", dir)
-	}
 	calls := strings.Join(f.seen(), "\n")
 	for _, want := range []string{"DELETE /v1.41/containers/1?v=1", "/containers/json?all=1&filters="} {
 		if !strings.Contains(calls, want) {

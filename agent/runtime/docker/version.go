@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"time"
 
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/versions"
@@ -70,6 +71,15 @@ func (c *Client) Ping(ctx context.Context) error {
 	})
 }
 
+// Answers reports why the engine does not answer. One that answered some call within the
+// last while is not asked.
+func (c *Client) Answers(ctx context.Context, within time.Duration) error {
+	if ago := time.Now().UnixNano() - c.answered.Load(); ago >= 0 && ago < int64(within) {
+		return nil
+	}
+	return c.Ping(ctx)
+}
+
 // negotiate asks the engine for its versions and, unless they are the known ones,
 // puts a new session in place.
 func (c *Client) negotiate(ctx context.Context) error {
@@ -90,6 +100,7 @@ func (c *Client) negotiate(ctx context.Context) error {
 	}
 	old := c.session.Load()
 	if old != nil && old.version == v {
+		old.info.Store(nil) // it may have started anew, with other settings
 		return nil
 	}
 	api, err := c.dial(v.API)

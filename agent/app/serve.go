@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -52,6 +53,7 @@ func (a *agent) serve(ctx context.Context, cancel context.CancelCauseFunc) error
 			}
 		})
 	}
+	running.Go(func() { giveBackMemory(ctx) })
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
@@ -61,6 +63,17 @@ func (a *agent) serve(ctx context.Context, cancel context.CancelCauseFunc) error
 		a.log.Warn("parts did not end in time", zap.Duration("limit", shutdownLimit))
 	}
 	return err
+}
+
+// started is when the work of the start is surely done.
+const started = 3 * time.Second
+
+// giveBackMemory returns to the system what the start took and nobody needs any more. An
+// idle agent would keep it: its next collection of garbage is minutes away.
+func giveBackMemory(ctx context.Context) {
+	if awsenv.Sleep(ctx, started) == nil {
+		debug.FreeOSMemory()
+	}
 }
 
 // within reports whether wait returned before the limit.

@@ -18,8 +18,10 @@ func TestPartitionOf(t *testing.T) {
 			t.Errorf("%s: %s (known %v), want %s", region, got, p.Known, want)
 		}
 	}
-	if p := PartitionOf("moon-base-1"); p.Known || p.DNSSuffix != "amazonaws.com" {
-		t.Errorf("unknown region: %+v", p)
+	for _, region := range []string{"moon-base-1", "", "us", "us-east", "us-east-", "us--1", "us-east-1a", "us-a b-1", "us-east-1-2", "xus-east-1", "us-é-1"} {
+		if p := PartitionOf(region); p.Known || p.DNSSuffix != "amazonaws.com" {
+			t.Errorf("unknown region %q: %+v", region, p)
+		}
 	}
 }
 

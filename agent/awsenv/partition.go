@@ -1,6 +1,6 @@
 package awsenv
 
-import "regexp"
+import "strings"
 
 // Partition is a group of regions with its own names (docs/spec/03 section 7.1).
 type Partition struct {
@@ -12,35 +12,52 @@ type Partition struct {
 	// those of the partition "aws".
 	Known bool
 
-	pattern *regexp.Regexp
+	prefixes []string // of its regions, which go on with a word and a number
 }
 
 var partitions = []Partition{
 	{Name: "aws", DNSSuffix: "amazonaws.com", DualStackSuffix: "api.aws", DualStack: true,
-		pattern: regexp.MustCompile(`^(us|eu|ap|sa|ca|me|af|il|mx)-\w+-\d+$`)},
+		prefixes: []string{"us", "eu", "ap", "sa", "ca", "me", "af", "il", "mx"}},
 	{Name: "aws-cn", DNSSuffix: "amazonaws.com.cn", DualStackSuffix: "api.amazonwebservices.com.cn", DualStack: true,
-		pattern: regexp.MustCompile(`^cn-\w+-\d+$`)},
+		prefixes: []string{"cn"}},
 	{Name: "aws-us-gov", DNSSuffix: "amazonaws.com", DualStackSuffix: "api.aws", DualStack: true,
-		pattern: regexp.MustCompile(`^us-gov-\w+-\d+$`)},
+		prefixes: []string{"us-gov"}},
 	{Name: "aws-iso", DNSSuffix: "c2s.ic.gov", DualStackSuffix: "c2s.ic.gov",
-		pattern: regexp.MustCompile(`^us-iso-\w+-\d+$`)},
+		prefixes: []string{"us-iso"}},
 	{Name: "aws-iso-b", DNSSuffix: "sc2s.sgov.gov", DualStackSuffix: "sc2s.sgov.gov",
-		pattern: regexp.MustCompile(`^us-isob-\w+-\d+$`)},
+		prefixes: []string{"us-isob"}},
 	{Name: "aws-iso-e", DNSSuffix: "cloud.adc-e.uk", DualStackSuffix: "cloud.adc-e.uk",
-		pattern: regexp.MustCompile(`^eu-isoe-\w+-\d+$`)},
+		prefixes: []string{"eu-isoe"}},
 	{Name: "aws-iso-f", DNSSuffix: "csp.hci.ic.gov", DualStackSuffix: "csp.hci.ic.gov",
-		pattern: regexp.MustCompile(`^us-isof-\w+-\d+$`)},
+		prefixes: []string{"us-isof"}},
 	{Name: "aws-eusc", DNSSuffix: "amazonaws.eu", DualStackSuffix: "amazonaws.eu",
-		pattern: regexp.MustCompile(`^eusc-(de)-\w+-\d+$`)},
+		prefixes: []string{"eusc-de"}},
 }
 
 // PartitionOf returns the partition of a region.
 func PartitionOf(region string) Partition {
 	for _, p := range partitions {
-		if p.pattern.MatchString(region) {
+		if p.claims(region) {
 			p.Known = true
 			return p
 		}
 	}
 	return partitions[0]
 }
+
+// claims reports whether the region is one of the partition's.
+func (p *Partition) claims(region string) bool {
+	for _, prefix := range p.prefixes {
+		rest, ok := strings.CutPrefix(region, prefix+"-")
+		word, number, _ := strings.Cut(rest, "-")
+		if ok && word != "" && number != "" && strings.Trim(word, wordCharacters) == "" && strings.Trim(number, digits) == "" {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	digits         = "0123456789"
+	wordCharacters = digits + "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)

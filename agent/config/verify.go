@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -84,26 +85,47 @@ func notice(problem, want string) []complaint {
 	return []complaint{{severity: Notice, problem: problem, want: want}}
 }
 
+// Each is compiled when it is needed, and lengths are no part of them: a bound of 255
+// makes 255 copies.
 var (
-	clusterName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
-	clusterARN  = regexp.MustCompile(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/[A-Za-z0-9_-]{1,255}$`)
-	regionName  = regexp.MustCompile(`^[a-z]{2,5}(-[a-z]+)+-[0-9]+$`)
-	zoneName    = regexp.MustCompile(`^([a-z]{2,5}(?:-[a-z]+)+-[0-9]+)[a-z]$`)
+	clusterARN = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^arn:[a-z0-9-]+:ecs:[a-z0-9-]+:[0-9]{12}:cluster/(.*)$`)
+	})
+	regionName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z]{2,5}(-[a-z]+)+-[0-9]+$`) })
+	zoneName   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z]{2,5}(?:-[a-z]+)+-[0-9]+)[a-z]$`) })
 )
 
+// maxClusterName is the length of the longest name of a cluster.
+const maxClusterName = 255
+
+func isClusterName(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxClusterName
+}
+
 func verifyCluster(c *Config) []complaint {
-	if clusterName.MatchString(c.Cluster) || clusterARN.MatchString(c.Cluster) {
+	name := c.Cluster
+	if strings.HasPrefix(name, "arn:") {
+		if m := clusterARN().FindStringSubmatch(name); m != nil {
+			name = m[1]
+		}
+	}
+	if isClusterName(name) {
 		return nil
 	}
 	return warn(quoted(clip(c.Cluster))+"is not a cluster", "1 to 255 letters, digits, - and _, or a cluster's ARN")
 }
 
 func verifyRegion(c *Config) []complaint {
-	if regionName.MatchString(c.Region) {
+	if regionName().MatchString(c.Region) {
 		return nil
 	}
 	want := "a region such as us-east-1"
-	if m := zoneName.FindStringSubmatch(c.Region); m != nil {
+	if m := zoneName().FindStringSubmatch(c.Region); m != nil {
 		want = m[1]
 	}
 	return warn(quoted(clip(c.Region))+"does not look like a region", want)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"sync"
 
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
@@ -22,26 +23,34 @@ func failure(name, message string, kind, cause error) error {
 	return &runtime.Failure{Reason: task.Error{Name: name, Message: message}, Kind: kind, Cause: cause}
 }
 
-// layerURL matches the URLs of ECR's layer buckets, which carry a signature.
-var layerURL = regexp.MustCompile(`"?https\S+starport-layer-bucket\S+`)
+// What is needed only where a pull fails is compiled when the first one does.
+var (
+	// layerURL matches the URLs of ECR's layer buckets, which carry a signature.
+	layerURL = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"?https\S+starport-layer-bucket\S+`) })
+	advice   = sync.OnceValue(advices)
+)
 
-// advice is put before the registry's words (docs/spec/02 section 6.4).
-var advice = []struct {
+// advised is a text of a registry, and what is put before it (docs/spec/02 section 6.4).
+type advised struct {
 	pattern *regexp.Regexp
 	prefix  string
-}{
-	{
-		regexp.MustCompile(`denied: User: .+ is not authorized to perform: ecr:BatchGetImage on resource`),
-		"The task can’t pull the image. Check that the role has the permissions to pull images from the registry.",
-	},
-	{
-		regexp.MustCompile(`denied: requested access to the resource is denied`),
-		"The task can’t pull the image. Check whether the image exists.",
-	},
-	{
-		regexp.MustCompile(`request canceled while waiting for connection`),
-		"The task can’t pull the image. Check your network configuration.",
-	},
+}
+
+func advices() []advised {
+	return []advised{
+		{
+			regexp.MustCompile(`denied: User: .+ is not authorized to perform: ecr:BatchGetImage on resource`),
+			"The task can’t pull the image. Check that the role has the permissions to pull images from the registry.",
+		},
+		{
+			regexp.MustCompile(`denied: requested access to the resource is denied`),
+			"The task can’t pull the image. Check whether the image exists.",
+		},
+		{
+			regexp.MustCompile(`request canceled while waiting for connection`),
+			"The task can’t pull the image. Check your network configuration.",
+		},
+	}
 }
 
 // explain makes the reason of a failed pull or digest fit to be shown: secrets in
@@ -63,9 +72,9 @@ func explain(err error, name, image string) error {
 	if shown.Name == "" {
 		shown.Name = name
 	}
-	shown.Message = layerURL.ReplaceAllLiteralString(shown.Message, "REDACTED ECR URL related to "+image)
+	shown.Message = layerURL().ReplaceAllLiteralString(shown.Message, "REDACTED ECR URL related to "+image)
 	if shown.Name == namePull || shown.Name == nameECR {
-		for _, a := range advice {
+		for _, a := range advice() {
 			if a.pattern.MatchString(shown.Message) && !strings.HasPrefix(shown.Message, a.prefix) {
 				shown.Message = a.prefix + " " + shown.Message
 				break

@@ -206,9 +206,12 @@ func (f *File) rotate(now time.Time) error {
 	return f.open(now)
 }
 
+// Compiled when a file is rotated, which most starts of the agent do without.
 var (
-	sizeSuffix = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
-	hourSuffix = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{2}(\.[0-9]+)?$`)
+	sizeSuffix = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[1-9][0-9]{0,17}$`) })
+	hourSuffix = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{2}(\.[0-9]+)?$`)
+	})
 )
 
 const hourLayout = "2006-01-02-15"
@@ -229,7 +232,7 @@ func (f *File) rotated() []string {
 	}
 	var names []string
 	for _, e := range entries {
-		if suffix, ok := strings.CutPrefix(e.Name(), base+"."); ok && form.MatchString(suffix) && !e.IsDir() {
+		if suffix, ok := strings.CutPrefix(e.Name(), base+"."); ok && form().MatchString(suffix) && !e.IsDir() {
 			names = append(names, e.Name())
 		}
 	}

@@ -35,7 +35,8 @@ func hierarchies(f files, root string) ([]hierarchy, error) {
 	var out []hierarchy
 	for _, name := range names {
 		dir := path.Join(root, name)
-		if _, err := f.Read(path.Join(dir, "cgroup.procs")); errors.Is(err, fs.ErrNotExist) {
+		// Only whether it is there: to read it, the kernel lists every process.
+		if err := f.Writable(path.Join(dir, "cgroup.procs")); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		out = append(out, hierarchy{dir, strings.Split(name, ",")})

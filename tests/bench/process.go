@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +33,32 @@ func processCPU(pid int) (time.Duration, error) {
 		return 0, fmt.Errorf("read the agent's processor time: %w", err)
 	}
 	return time.Duration(user+system) * tick, nil
+}
+
+// threadsCPU is the processor time that the threads of a process have used, in
+// nanoseconds' resolution. Threads that have ended do not count: it is for a young
+// process.
+func threadsCPU(pid int) (total time.Duration, err error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("no threads of process %d", pid)
+	}
+	for _, f := range files {
+		data, readErr := os.ReadFile(f)
+		if errors.Is(readErr, os.ErrNotExist) {
+			continue
+		}
+		var used int64
+		if readErr == nil {
+			_, readErr = fmt.Sscan(string(data), &used)
+		}
+		err = errors.Join(err, readErr)
+		total += time.Duration(used)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the agent's processor time: %w", err)
+	}
+	return total, nil
 }
 
 // processRSS is the memory of a process that is in RAM, in MiB.

@@ -2,13 +2,14 @@ package metrics
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"ecsagent/agent/httpserver"
 )
 
 // Limits of the server: it has one client, which asks a few times a minute.
@@ -34,21 +35,5 @@ func (m *Meter) Serve(ctx context.Context, l net.Listener, log *zap.Logger) erro
 		Handler: m.Handler(), ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: zap.NewStdLog(log),
 	}
-	stopped := make(chan struct{})
-	defer func() { <-stopped }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		if err := server.Shutdown(closing); err != nil {
-			_ = server.Close()
-		}
-	}()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return httpserver.Serve(ctx, l, server, closeTimeout)
 }

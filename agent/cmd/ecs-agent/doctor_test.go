@@ -21,16 +21,15 @@ import (
 
 // serveHealth runs an introspection server whose doctor found something.
 func serveHealth(t *testing.T, findings ...doctor.Finding) string {
-	d := doctor.New(doctor.Options{Log: zap.NewNop(), Checks: []doctor.Check{
+	examined := make(chan struct{})
+	d := doctor.New(doctor.Options{Log: zap.NewNop(), Changed: func(*doctor.Report) { close(examined) }, Checks: []doctor.Check{
 		{Name: "docker", Type: doctor.ContainerRuntime, Run: func(context.Context) ([]doctor.Finding, bool) { return findings, true }},
 		{Name: "clock", Type: doctor.Agent, Run: func(context.Context) ([]doctor.Finding, bool) { return nil, false }},
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
-	for d.Report().Number == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	<-examined
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)

@@ -2,13 +2,14 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+
+	"ecsagent/agent/httpserver"
 )
 
 // Limits of the server (docs/spec/04 section 0.1).
@@ -33,23 +34,7 @@ func (g *Gate) Serve(ctx context.Context, l net.Listener) error {
 		Handler: g, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderSize, ErrorLog: zap.NewStdLog(g.o.Log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))),
 	}
-	stopped := make(chan struct{})
-	defer func() { <-stopped }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		if err := server.Shutdown(closing); err != nil {
-			_ = server.Close()
-		}
-	}()
-	if err := server.Serve(newBounded(l)); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return httpserver.Serve(ctx, newBounded(l), server, closeTimeout)
 }
 
 // bounded is a listener that bounds its open connections.

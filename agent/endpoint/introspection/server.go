@@ -3,7 +3,6 @@ package introspection
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -13,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/agent/doctor"
+	"ecsagent/agent/httpserver"
 	"ecsagent/agent/task"
 )
 
@@ -95,23 +95,7 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 		MaxHeaderBytes: maxHeaderSize,
 		ErrorLog:       zap.NewStdLog(o.Log),
 	}
-	stopped := make(chan struct{})
-	defer func() { <-stopped }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		if err := server.Shutdown(closing); err != nil {
-			_ = server.Close()
-		}
-	}()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return httpserver.Serve(ctx, l, server, closeTimeout)
 }
 
 func (o Options) writeTimeout() time.Duration {

@@ -67,7 +67,9 @@ func TestFindingsOfAnEnvFile(t *testing.T) {
 		{"ECS_POLL_METRICS=yes", []string{`warning 1: ECS_POLL_METRICS: "yes" is not a boolean; the default false is used (want true or false)`}},
 		{"ECS_POLL_METRICS=on\nECS_POLLING_METRICS_WAIT_DURATION=15s", []string{
 			`warning 1: ECS_POLL_METRICS: "on" is not a boolean; the default false is used (want true or false)`,
-			"notice 2: ECS_POLLING_METRICS_WAIT_DURATION: has an effect only if ECS_POLL_METRICS is on",
+		}},
+		{"ECS_DISABLE_METRICS=1\nECS_POLLING_METRICS_WAIT_DURATION=15s", []string{
+			"notice 2: ECS_POLLING_METRICS_WAIT_DURATION: has an effect only if ECS_DISABLE_METRICS is off",
 		}},
 		{"ECS_POLL_METRICS=1\nECS_POLLING_METRICS_WAIT_DURATION=1m", []string{"warning 2: ECS_POLLING_METRICS_WAIT_DURATION: 1m is above 20s; the limit 20s is used (want from 5s to 20s)"}},
 		{"ECS_IMAGE_PULL_BEHAVIOR=Always", []string{`warning 1: ECS_IMAGE_PULL_BEHAVIOR: "Always" is not a known word; the default default is used (want default, always, once or prefer-cached)`}},

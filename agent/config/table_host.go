@@ -17,8 +17,8 @@ func metricsSettings() []Setting {
 		both("10s", Setting{
 			Name: "ECS_POLLING_METRICS_WAIT_DURATION", JSON: "PollingMetricsWaitDuration",
 			Bounds: &bounds{min: "5s", max: "20s"},
-			Needs:  []condition{{"`ECS_POLL_METRICS` is on", func(c *Config) bool { return c.PollMetrics }}},
-			Text:   "Time between two measurements of a container if `ECS_POLL_METRICS` is on, and of a task's own network interfaces.",
+			Needs:  []condition{{"`ECS_DISABLE_METRICS` is off", func(c *Config) bool { return !c.DisableMetrics }}},
+			Text:   "Time between two measurements of a container if `ECS_POLL_METRICS` is on, on Windows always, and of a task's own network interfaces.",
 			value:  as(duration, func(c *Config) *time.Duration { return &c.PollingMetricsWait }),
 		}),
 		both("false", Setting{

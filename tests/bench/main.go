@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -34,7 +35,29 @@ type settings struct {
 	programs string
 	rounds   int
 	idle     time.Duration
+	tasks    counts
 	only     string
+}
+
+// counts are numbers of tasks.
+type counts []int
+
+// String implements flag.Value.
+func (c *counts) String() string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(*c), " ", ","), "[]")
+}
+
+// Set implements flag.Value.
+func (c *counts) Set(text string) error {
+	*c = nil
+	for word := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q: want numbers above 0, such as 1,20,50", word)
+		}
+		*c = append(*c, n)
+	}
+	return nil
 }
 
 // bench is what all measurements share.
@@ -60,6 +83,8 @@ func main() {
 	flag.StringVar(&s.programs, "programs", "bin", "`folder` of ecs-agent")
 	flag.IntVar(&s.rounds, "rounds", 15, "rounds of each measurement of one task; those of many take a third")
 	flag.DurationVar(&s.idle, "idle", 20*time.Second, "how long to watch the idle agent")
+	s.tasks = counts{1, 20, 50}
+	flag.Var(&s.tasks, "tasks", "comma-separated `numbers` of tasks that are started at once")
 	flag.StringVar(&s.only, "only", "", "comma-separated `names` of what to measure: binary, start, idle, tasks, stopping, calls, endpoint, usage, restart")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

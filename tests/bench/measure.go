@@ -118,7 +118,7 @@ func (b *bench) oneAndMany() error {
 	if _, _, err := b.agentRound(r, 2); err != nil {
 		return err
 	}
-	for _, n := range []int{1, 20, 50} {
+	for _, n := range b.tasks {
 		if err := b.compare(r, n); err != nil {
 			return err
 		}

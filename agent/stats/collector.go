@@ -17,6 +17,9 @@ const (
 	retryMin, retryMax     = time.Second, 10 * time.Second
 	retryJitter            = 0.5
 	defaultTaskNetworkWait = 10 * time.Second
+	// Between whole readings of a container there are at most wholeEvery, and none is
+	// anything else while somebody looks at them: so long after each look.
+	wholeEvery, lookedAt = 10 * time.Second, 30 * time.Second
 	// maxBackwards is how many readings in a row may be below the last good one, with
 	// a restart that explains it perhaps on its way, until a new start is assumed.
 	maxBackwards = 5
@@ -118,7 +121,9 @@ func (c *Collector) Stats(id string) (r *Response, tracked bool) {
 	if !ok {
 		return nil, false
 	}
-	return found.(*container).response(), true
+	m := found.(*container)
+	m.looked.Store(time.Now().UnixNano())
+	return m.response(), true
 }
 
 // Run measures until ctx ends.

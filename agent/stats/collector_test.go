@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +28,7 @@ type fakeSource struct {
 	open     int
 	opens    int
 	reads    int
+	whole    []bool // of the readings
 	asked    []stats.Target
 	netAsked int
 }
@@ -82,10 +84,11 @@ type fakeMeter struct {
 	id string
 }
 
-func (m *fakeMeter) Read(context.Context) (*stats.Sample, error) {
+func (m *fakeMeter) Read(_ context.Context, whole bool) (*stats.Sample, error) {
 	m.f.mu.Lock()
 	defer m.f.mu.Unlock()
 	m.f.reads++
+	m.f.whole = append(m.f.whole, whole)
 	s, ok := m.f.used[m.id]
 	if !ok || m.f.fail != nil {
 		return nil, errors.Join(errors.New("gone"), m.f.fail)
@@ -182,6 +185,35 @@ func burn(cpu, bytes uint64) func(*stats.Sample) {
 		n.TxBytes += 2 * bytes
 		s.Networks = map[string]stats.Network{"eth0": n}
 	}
+}
+
+// What telemetry does not tell of is read every ten seconds, and always while somebody
+// looks.
+func TestWholeReadings(t *testing.T) {
+	inBubble(t, stats.Options{}, newSpec("bridge", "app"), func(r *rig) {
+		whole := func() (at []int) {
+			for i, whole := range r.source.whole {
+				if whole {
+					at = append(at, i)
+				}
+			}
+			r.source.whole = nil
+			return at
+		}
+		r.after(25*time.Second + time.Second/2)
+		if got := whole(); !slices.Equal(got, []int{0, 10, 20}) {
+			t.Errorf("whole are the readings after %v s", got)
+		}
+		r.stats("id0") // at 25.5 s: those at 26 to 55 s
+		r.after(45 * time.Second)
+		want := []int{39} // at 65 s
+		for i := range 30 {
+			want = slices.Insert(want, i, i)
+		}
+		if got := whole(); !slices.Equal(got, want) {
+			t.Errorf("whole are the readings %v after somebody looked, want %v", got, want)
+		}
+	})
 }
 
 func TestLatestSample(t *testing.T) {

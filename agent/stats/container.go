@@ -29,6 +29,9 @@ type container struct {
 	count int   // restarts so far
 	base  *Base // what was used before the last restart
 
+	wholeAt time.Time    // of the last whole reading
+	looked  atomic.Int64 // when somebody asked for the latest sample, in Unix nanoseconds
+
 	last  atomic.Pointer[Sample]
 	rates atomic.Pointer[NetworkRates]
 
@@ -133,8 +136,13 @@ func (c *Collector) read(ctx context.Context, m *container, host Host) (s *Sampl
 			return nil, err
 		}
 	}
-	if s, err = m.meter.Read(ctx); err != nil {
+	now := time.Now()
+	whole := now.Sub(m.wholeAt) >= wholeEvery || now.Sub(time.Unix(0, m.looked.Load())) < lookedAt
+	if s, err = m.meter.Read(ctx, whole); err != nil {
 		return nil, err
+	}
+	if whole {
+		m.wholeAt = now
 	}
 	s.ID, s.Name = m.target.ID, m.slashed
 	s.CPU.System, s.CPU.Online = host.CPUTime, host.CPUs

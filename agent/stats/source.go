@@ -27,7 +27,9 @@ type Source interface {
 // next reading fail.
 type Meter interface {
 	// Read fills in everything but the name, what a Host knows and what went before.
-	Read(ctx context.Context) (*Sample, error)
+	// Unless it is to be whole, what telemetry does not tell of may be that of the last
+	// whole reading.
+	Read(ctx context.Context, whole bool) (*Sample, error)
 	Close()
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,7 +63,7 @@ func (h host) read(version int, target stats.Target) (*stats.Sample, error) {
 		return nil, err
 	}
 	defer m.Close()
-	return m.Read(context.Background())
+	return m.Read(context.Background(), true)
 }
 
 // below puts files into a cgroup.
@@ -398,6 +399,105 @@ func FuzzParsers(f *testing.F) {
 	})
 }
 
+// counting counts how often files are read.
+type counting struct {
+	reads map[string]int
+}
+
+type countedFile struct {
+	File
+	name string
+	of   counting
+}
+
+func (f countedFile) ReadAt(p []byte, off int64) (int, error) {
+	if off == 0 {
+		f.of.reads[f.name]++
+	}
+	return f.File.ReadAt(p, off)
+}
+
+func (c counting) open(name string) (File, error) {
+	f, err := os.Open(name)
+	return countedFile{f, filepath.Base(name), c}, err
+}
+
+// A sample that is not whole has the latest of what telemetry tells of, and the rest of
+// the last whole one. Samples before it stay as they are.
+func TestRareNumbers(t *testing.T) {
+	for version, c := range map[int]struct {
+		files func(cpu, pids string) map[string]string
+		rare  []string
+	}{
+		1: {func(cpu, pids string) map[string]string {
+			files := legacy("docker/"+id, "cpu", "cpuacct")
+			for name := range files {
+				switch filepath.Base(name) {
+				case "cpuacct.usage", "memory.usage_in_bytes":
+					files[name] = cpu + "\n"
+				case "pids.current":
+					files[name] = pids + "\n"
+				case "cpuacct.usage_percpu":
+					files[name] = pids + " " + pids + "\n"
+				case "blkio.throttle.io_service_bytes":
+					files[name] = "8:0 Read " + cpu + "\n"
+				}
+			}
+			return files
+		}, []string{"cpuacct.usage_percpu", "cpuacct.stat", "memory.limit_in_bytes", "pids.current", "cpu.stat"}},
+		2: {func(cpu, pids string) map[string]string {
+			files := maps.Clone(unified)
+			files["cpu.stat"] = "usage_usec " + cpu + "\n"
+			files["memory.current"], files["pids.current"] = cpu+"\n", pids+"\n"
+			files["io.stat"] = "8:0 rbytes=" + cpu + "\n"
+			return below("docker/"+id, files)
+		}, []string{"memory.max", "memory.events", "pids.current", "pids.max"}},
+	} {
+		h := newHost(t, c.files("5", "1"), processes())
+		s := h.source(version)
+		reads := counting{make(map[string]int)}
+		s.opt.Open = reads.open
+		m, err := s.Open(t.Context(), stats.Target{ID: id, OwnNetwork: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		read := func(whole bool) *stats.Sample {
+			t.Helper()
+			sample, err := m.Read(t.Context(), whole)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sample
+		}
+		first := read(false) // whole, being the first
+		before, err := json.Marshal(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.write(c.files("7", "2"))
+		second := read(false)
+		if second.CPU.Usage.Total == first.CPU.Usage.Total || second.Memory.Usage != 7 || second.Block.ServiceBytes[0].Value != 7 || len(second.Networks) != 1 {
+			t.Errorf("version %d: not the latest: %+v", version, second)
+		}
+		if second.Pids != first.Pids || second.Pids.Current != 1 || !slices.Equal(second.CPU.Usage.PerCPU, first.CPU.Usage.PerCPU) {
+			t.Errorf("version %d: not the rest of the first: %+v", version, second)
+		}
+		for _, name := range c.rare {
+			if reads.reads[name] != 1 {
+				t.Errorf("version %d: %s was read %d times", version, name, reads.reads[name])
+			}
+		}
+		third := read(true)
+		if third.Pids.Current != 2 || version == 1 && third.CPU.Usage.PerCPU[0] != 2 {
+			t.Errorf("version %d: not whole: %+v", version, third)
+		}
+		if after, err := json.Marshal(first); err != nil || string(after) != string(before) {
+			t.Errorf("version %d: a sample changed: %s, %v; was %s", version, after, err, before)
+		}
+	}
+}
+
 // BenchmarkRead is one sample of a container with cgroup v1, the costlier version; the
 // files are plain ones here.
 func BenchmarkRead(b *testing.B) {
@@ -419,7 +519,7 @@ func BenchmarkRead(b *testing.B) {
 	defer m.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := m.Read(b.Context()); err != nil {
+		if _, err := m.Read(b.Context(), true); err != nil {
 			b.Fatal(err)
 		}
 	}

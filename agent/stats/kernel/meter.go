@@ -15,6 +15,7 @@ import (
 type counter struct {
 	file  File
 	parse func(text []byte, s *stats.Sample) error
+	rare  bool // it is read for whole samples only
 }
 
 // meter implements stats.Meter for one cgroup.
@@ -22,21 +23,20 @@ type meter struct {
 	source   *Source
 	counters []counter
 	legacy   bool
-	net      File // /proc/PID/net/dev of a process in the container, or nil
+	net      File         // /proc/PID/net/dev of a process in the container, or nil
+	last     stats.Sample // its rare numbers are those of the last whole sample; no time: none yet
 }
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) }
 
 // Read implements stats.Meter. Whatever cannot be read spoils the whole sample.
-func (m *meter) Read(context.Context) (*stats.Sample, error) {
-	s := &stats.Sample{Read: time.Now().UTC()}
-	if m.legacy {
-		s.Memory.Stats = stats.NewDetails(legacyMemory)
-		emptyBlock(&s.Block)
-	} else {
-		s.Memory.Stats = stats.NewDetails(unifiedMemory)
-	}
+func (m *meter) Read(_ context.Context, whole bool) (*stats.Sample, error) {
+	whole = whole || m.last.Read.IsZero()
+	s := m.begin(whole)
 	for i := range m.counters {
+		if m.counters[i].rare && !whole {
+			continue
+		}
 		text, err := m.source.read(m.counters[i].file)
 		if err != nil {
 			return nil, fmt.Errorf("read counters: %w", err)
@@ -51,6 +51,10 @@ func (m *meter) Read(context.Context) (*stats.Sample, error) {
 	if m.legacy && len(s.CPU.Usage.PerCPU) == 0 {
 		return nil, errors.New("read counters: no CPU time per processor")
 	}
+	if m.legacy {
+		s.Memory.Max = max(s.Memory.Max, s.Memory.Usage) // the most so far may be of earlier
+	}
+	m.last = *s
 	if m.net == nil {
 		return s, nil
 	}
@@ -60,6 +64,28 @@ func (m *meter) Read(context.Context) (*stats.Sample, error) {
 	}
 	s.Networks, err = parseNetwork(text, isEthernet)
 	return s, err
+}
+
+// begin makes the sample that is to be filled in. Lists that it shares with samples
+// before it are not written to.
+func (m *meter) begin(whole bool) *stats.Sample {
+	s := new(stats.Sample)
+	if !whole {
+		*s = m.last
+		s.Block.ServiceBytes = nil
+	}
+	s.Read = time.Now().UTC()
+	if !m.legacy {
+		s.Memory.Stats = stats.NewDetails(unifiedMemory)
+		return s
+	}
+	s.Memory.Stats = stats.NewDetails(legacyMemory)
+	if whole {
+		emptyBlock(&s.Block)
+	} else {
+		s.Block.ServiceBytes = []stats.BlockEntry{}
+	}
+	return s
 }
 
 // Close implements stats.Meter.
@@ -85,11 +111,11 @@ func (m *meter) openUnified(dir string) error {
 	if err != nil {
 		return err
 	}
-	m.try(dir, "memory.max", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
-	m.try(dir, "memory.events", parseMemoryEvents)
 	m.try(dir, "io.stat", parseIO)
-	m.try(dir, "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
-	m.try(dir, "pids.max", number(func(s *stats.Sample) *uint64 { return &s.Pids.Limit }))
+	m.rare(dir, "memory.max", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
+	m.rare(dir, "memory.events", parseMemoryEvents)
+	m.rare(dir, "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
+	m.rare(dir, "pids.max", number(func(s *stats.Sample) *uint64 { return &s.Pids.Limit }))
 	return nil
 }
 
@@ -100,20 +126,20 @@ func (m *meter) openLegacy(t tree, dir string) error {
 	acct, memory := at("cpuacct"), at("memory")
 	err := errors.Join(
 		m.open(acct, "cpuacct.usage", number(func(s *stats.Sample) *uint64 { return &s.CPU.Usage.Total })),
-		m.open(acct, "cpuacct.usage_percpu", parsePerCPU),
-		m.open(acct, "cpuacct.stat", parseCPUModes),
 		m.open(memory, "memory.usage_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Usage })),
 		m.open(memory, "memory.stat", parseMemoryStat),
+		m.openRare(acct, "cpuacct.usage_percpu", parsePerCPU),
+		m.openRare(acct, "cpuacct.stat", parseCPUModes),
 	)
 	if err != nil {
 		return err
 	}
-	m.try(memory, "memory.max_usage_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Max }))
-	m.try(memory, "memory.failcnt", number(func(s *stats.Sample) *uint64 { return &s.Memory.Failures }))
-	m.try(memory, "memory.limit_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
-	m.try(at("cpu"), "cpu.stat", parseThrottling)
-	m.try(at("pids"), "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
-	m.try(at("pids"), "pids.max", parsePidsMax)
+	m.rare(memory, "memory.max_usage_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Max }))
+	m.rare(memory, "memory.failcnt", number(func(s *stats.Sample) *uint64 { return &s.Memory.Failures }))
+	m.rare(memory, "memory.limit_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
+	m.rare(at("cpu"), "cpu.stat", parseThrottling)
+	m.rare(at("pids"), "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
+	m.rare(at("pids"), "pids.max", parsePidsMax)
 	m.openBlock(at("blkio"))
 	return nil
 }
@@ -123,8 +149,17 @@ func (m *meter) open(dir, name string, parse func([]byte, *stats.Sample) error) 
 	if err != nil {
 		return err
 	}
-	m.counters = append(m.counters, counter{f, parse})
+	m.counters = append(m.counters, counter{file: f, parse: parse})
 	return nil
+}
+
+// openRare opens a file that is read for whole samples only.
+func (m *meter) openRare(dir, name string, parse func([]byte, *stats.Sample) error) error {
+	err := m.open(dir, name, parse)
+	if err == nil {
+		m.counters[len(m.counters)-1].rare = true
+	}
+	return err
 }
 
 // try opens a file that a kernel need not have.
@@ -132,14 +167,21 @@ func (m *meter) try(dir, name string, parse func([]byte, *stats.Sample) error) {
 	_ = m.open(dir, name, parse) // its numbers stay zero
 }
 
+// rare is try for what is read for whole samples only.
+func (m *meter) rare(dir, name string, parse func([]byte, *stats.Sample) error) {
+	_ = m.openRare(dir, name, parse) // as above
+}
+
 // openBlock opens the lists of block I/O. Kernels with the CFQ scheduler have all;
 // others count at the throttling layer alone.
 func (m *meter) openBlock(dir string) {
+	bytes := func(b *stats.Block) *[]stats.BlockEntry { return &b.ServiceBytes }
+	m.try(dir, "blkio.io_service_bytes_recursive", entries(bytes))
+	m.try(dir, "blkio.throttle.io_service_bytes", entries(bytes))
 	for _, l := range []struct {
 		name string
 		list func(*stats.Block) *[]stats.BlockEntry
 	}{
-		{"io_service_bytes_recursive", func(b *stats.Block) *[]stats.BlockEntry { return &b.ServiceBytes }},
 		{"io_serviced_recursive", func(b *stats.Block) *[]stats.BlockEntry { return &b.Serviced }},
 		{"io_queued_recursive", func(b *stats.Block) *[]stats.BlockEntry { return &b.Queue }},
 		{"io_service_time_recursive", func(b *stats.Block) *[]stats.BlockEntry { return &b.ServiceTime }},
@@ -147,9 +189,8 @@ func (m *meter) openBlock(dir string) {
 		{"io_merged_recursive", func(b *stats.Block) *[]stats.BlockEntry { return &b.Merged }},
 		{"time_recursive", func(b *stats.Block) *[]stats.BlockEntry { return &b.Time }},
 		{"sectors_recursive", func(b *stats.Block) *[]stats.BlockEntry { return &b.Sectors }},
-		{"throttle.io_service_bytes", func(b *stats.Block) *[]stats.BlockEntry { return &b.ServiceBytes }},
 		{"throttle.io_serviced", func(b *stats.Block) *[]stats.BlockEntry { return &b.Serviced }},
 	} {
-		m.try(dir, "blkio."+l.name, entries(l.list))
+		m.rare(dir, "blkio."+l.name, entries(l.list))
 	}
 }

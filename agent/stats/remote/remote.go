@@ -41,7 +41,7 @@ type meter struct {
 }
 
 // Read implements stats.Meter.
-func (m *meter) Read(ctx context.Context) (*stats.Sample, error) {
+func (m *meter) Read(ctx context.Context, _ bool) (*stats.Sample, error) {
 	text, err := m.ask(ctx, m.id)
 	if err != nil {
 		return nil, fmt.Errorf("ask Docker: %w", err)

@@ -34,7 +34,7 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	got, err := m.Read(t.Context())
+	got, err := m.Read(t.Context(), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,12 +49,12 @@ func TestRead(t *testing.T) {
 	}
 	for _, bad := range []string{"", "{", `{"memory_stats":{"stats":{"a":"b"}}}`, `{"read":5}`} {
 		answer = bad
-		if got, err := m.Read(t.Context()); err == nil {
+		if got, err := m.Read(t.Context(), true); err == nil {
 			t.Errorf("%q gave %+v", bad, got)
 		}
 	}
 	answer, fail = windows, errors.New("no such container")
-	if _, err := m.Read(t.Context()); !errors.Is(err, fail) {
+	if _, err := m.Read(t.Context(), true); !errors.Is(err, fail) {
 		t.Errorf("error %v", err)
 	}
 }

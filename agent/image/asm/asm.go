@@ -9,13 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"os"
 	"strings"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"go.uber.org/zap"
 
 	"ecsagent/agent/awsenv"
 	"ecsagent/agent/image"
@@ -25,10 +20,8 @@ import (
 )
 
 const (
-	service     = "secretsmanager"
-	operation   = "GetSecretValue"
-	target      = service + "." + operation
-	contentType = "application/x-amz-json-1.1"
+	service = "secretsmanager"
+	target  = service + ".GetSecretValue"
 	// endpointVariable is how AWS's libraries call the endpoint of this service.
 	endpointVariable = "AWS_ENDPOINT_URL_SECRETS_MANAGER"
 	ignoreVariable   = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
@@ -37,34 +30,14 @@ const (
 // roundTrip bounds one attempt.
 const roundTrip = 10 * time.Second
 
-// Options are the client's parts and settings. HTTP and Credentials are required.
-type Options struct {
-	HTTP *http.Client // its Timeout is replaced
-	// Credentials gives the provider for a set of execution credentials; nil for an id
-	// that is not known.
-	Credentials func(credentialsID string) aws.CredentialsProvider
-	IPv6Only    bool
-	UserAgent   string
-	Getenv      func(string) string // nil: os.Getenv
-	Log         *zap.Logger
-}
+// Options are the client's parts and settings.
+type Options = awsenv.JSONOptions
 
 // Client implements image.RegistrySecrets.
 type Client struct{ opts Options }
 
 // New makes a client.
-func New(opts Options) *Client {
-	if opts.Getenv == nil {
-		opts.Getenv = os.Getenv
-	}
-	if opts.Log == nil {
-		opts.Log = zap.NewNop()
-	}
-	http := *opts.HTTP
-	http.Timeout = roundTrip
-	opts.HTTP = &http
-	return &Client{opts}
-}
+func New(opts Options) *Client { return &Client{opts.Complete(roundTrip)} }
 
 // Login fetches the login that a secret holds. Its errors begin with words of the
 // specification, because they become the reason for which the task stops.
@@ -81,26 +54,13 @@ func (c *Client) Login(ctx context.Context, ref task.ASMAuth, credentialsID stri
 	if err != nil {
 		return runtime.RegistryAuth{}, fmt.Errorf("unable to create ASM client: %w", err)
 	}
-	body, err := json.Marshal(map[string]string{"SecretId": ref.CredentialsParameter})
-	if err != nil {
-		return runtime.RegistryAuth{}, fmt.Errorf("encode %s: %w", operation, err)
-	}
-	caller := awsenv.Caller{
-		Service: service, Region: region, Endpoint: endpoint, Credentials: credentials,
-		Client: c.opts.HTTP, UserAgent: c.opts.UserAgent, Log: c.opts.Log,
-	}
 	var reply []byte
-	err = caller.Do(ctx, awsenv.Call{
-		Operation: operation,
-		Header:    http.Header{"Content-Type": {contentType}, "X-Amz-Target": {target}},
-		Body:      body,
-		Decode: func(status int, header http.Header, body []byte) error {
-			if status/100 != 2 {
-				return refusal(status, header, body)
-			}
-			reply = body
-			return nil
-		},
+	err = c.opts.Do(ctx, awsenv.JSONCall{
+		Service: service, Target: target, Region: region, Endpoint: endpoint, Credentials: credentials,
+		Request: map[string]string{"SecretId": ref.CredentialsParameter},
+	}, func(body []byte) error {
+		reply = body
+		return nil
 	})
 	if err != nil {
 		return runtime.RegistryAuth{}, fmt.Errorf("asm fetching secret from the service for %s: %w", ref.CredentialsParameter, err)
@@ -131,39 +91,7 @@ func regionOf(arn string) string {
 }
 
 // Error is a refusal by Secrets Manager.
-type Error struct {
-	Code       string
-	Message    string
-	HTTPStatus int
-}
-
-// Error implements error.
-func (e *Error) Error() string {
-	return fmt.Sprintf("%s: %s (status %d)", e.Code, e.Message, e.HTTPStatus)
-}
-
-// Retryable reports whether the same call may succeed a moment later.
-func (e *Error) Retryable() bool {
-	return e.HTTPStatus >= http.StatusInternalServerError || e.HTTPStatus == http.StatusTooManyRequests ||
-		strings.Contains(e.Code, "Throttl")
-}
-
-func refusal(status int, header http.Header, body []byte) error {
-	var said struct {
-		Type    string `json:"__type"`
-		Message string `json:"message"` // Message too: member names match in any case
-	}
-	_ = json.Unmarshal(body, &said) // a proxy's page is no JSON
-	code := said.Type
-	if code == "" {
-		code = header.Get("X-Amzn-Errortype")
-	}
-	code, _, _ = strings.Cut(code[strings.LastIndexByte(code, '#')+1:], ":")
-	if code == "" {
-		code = "UnknownError"
-	}
-	return &Error{Code: code, Message: said.Message, HTTPStatus: status}
-}
+type Error = awsenv.Refusal
 
 // readLogin reads a reply. Nothing of it is quoted.
 func readLogin(body []byte) (runtime.RegistryAuth, error) {

@@ -66,7 +66,7 @@ func testLogin(t *testing.T) {
 		t.Fatalf("%+v, %v, after %d requests", got, err, len(tr.requests))
 	}
 	r := tr.requests[0]
-	if r.URL.String() != "https://secretsmanager.eu-west-1.amazonaws.com/" || r.Header.Get("X-Amz-Target") != "secretsmanager.GetSecretValue" || r.Header.Get("Content-Type") != contentType {
+	if r.URL.String() != "https://secretsmanager.eu-west-1.amazonaws.com/" || r.Header.Get("X-Amz-Target") != "secretsmanager.GetSecretValue" || r.Header.Get("Content-Type") != "application/x-amz-json-1.1" {
 		t.Errorf("request %s %v", r.URL, r.Header)
 	}
 	if want := `{"SecretId":"` + arn + `"}`; tr.bodies[0] != want {

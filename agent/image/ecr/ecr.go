@@ -11,13 +11,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"os"
 	"strings"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"go.uber.org/zap"
 
 	"ecsagent/agent/awsenv"
 	"ecsagent/agent/image"
@@ -25,43 +20,21 @@ import (
 )
 
 const (
-	service     = "ecr"
-	operation   = "GetAuthorizationToken"
-	target      = "AmazonEC2ContainerRegistry_V20150921." + operation
-	contentType = "application/x-amz-json-1.1"
+	service = "ecr"
+	target  = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"
 )
 
 // roundTrip bounds one attempt (docs/spec/02 section 5.4).
 const roundTrip = 5 * time.Second
 
-// Options are the client's parts and settings. HTTP and Credentials are required.
-type Options struct {
-	HTTP *http.Client // its Timeout is replaced
-	// Credentials gives the provider for a set of execution credentials, or that of
-	// the instance for an empty id; nil for an id that is not known.
-	Credentials func(credentialsID string) aws.CredentialsProvider
-	IPv6Only    bool
-	UserAgent   string
-	Getenv      func(string) string // nil: os.Getenv
-	Log         *zap.Logger
-}
+// Options are the client's parts and settings. Empty credentials ids are the instance's.
+type Options = awsenv.JSONOptions
 
 // Client implements image.ECRTokens.
 type Client struct{ opts Options }
 
 // New makes a client.
-func New(opts Options) *Client {
-	if opts.Getenv == nil {
-		opts.Getenv = os.Getenv
-	}
-	if opts.Log == nil {
-		opts.Log = zap.NewNop()
-	}
-	http := *opts.HTTP
-	http.Timeout = roundTrip
-	opts.HTTP = &http
-	return &Client{opts}
-}
+func New(opts Options) *Client { return &Client{opts.Complete(roundTrip)} }
 
 // Token asks for the password of a registry.
 func (c *Client) Token(ctx context.Context, req image.ECRRequest) (image.ECRToken, error) {
@@ -73,26 +46,13 @@ func (c *Client) Token(ctx context.Context, req image.ECRRequest) (image.ECRToke
 	if err != nil {
 		return image.ECRToken{}, err
 	}
-	body, err := json.Marshal(map[string][]string{"registryIds": {req.RegistryID}})
-	if err != nil {
-		return image.ECRToken{}, fmt.Errorf("encode ecr %s: %w", operation, err)
-	}
-	caller := awsenv.Caller{
-		Service: service, Region: req.Region, Endpoint: endpoint, Credentials: credentials,
-		Client: c.opts.HTTP, UserAgent: c.opts.UserAgent, Log: c.opts.Log,
-	}
 	var token image.ECRToken
-	err = caller.Do(ctx, awsenv.Call{
-		Operation: operation,
-		Header:    http.Header{"Content-Type": {contentType}, "X-Amz-Target": {target}},
-		Body:      body,
-		Decode: func(status int, header http.Header, body []byte) (err error) {
-			if status/100 != 2 {
-				return refusal(status, header, body)
-			}
-			token, err = readToken(body)
-			return err
-		},
+	err = c.opts.Do(ctx, awsenv.JSONCall{
+		Service: service, Target: target, Region: req.Region, Endpoint: endpoint, Credentials: credentials,
+		Request: map[string][]string{"registryIds": {req.RegistryID}},
+	}, func(reply []byte) (err error) {
+		token, err = readToken(reply)
+		return err
 	})
 	return token, err
 }
@@ -115,39 +75,7 @@ func (c *Client) endpoint(req image.ECRRequest) (string, error) {
 }
 
 // Error is a refusal by ECR.
-type Error struct {
-	Code       string
-	Message    string
-	HTTPStatus int
-}
-
-// Error implements error.
-func (e *Error) Error() string {
-	return fmt.Sprintf("%s: %s (status %d)", e.Code, e.Message, e.HTTPStatus)
-}
-
-// Retryable reports whether the same call may succeed a moment later.
-func (e *Error) Retryable() bool {
-	return e.HTTPStatus >= http.StatusInternalServerError || e.HTTPStatus == http.StatusTooManyRequests ||
-		strings.Contains(e.Code, "Throttl")
-}
-
-func refusal(status int, header http.Header, body []byte) error {
-	var said struct {
-		Type    string `json:"__type"`
-		Message string `json:"message"`
-	}
-	_ = json.Unmarshal(body, &said) // a proxy's page is no JSON
-	code := said.Type
-	if code == "" {
-		code = header.Get("X-Amzn-Errortype")
-	}
-	code, _, _ = strings.Cut(code[strings.LastIndexByte(code, '#')+1:], ":")
-	if code == "" {
-		code = "UnknownError"
-	}
-	return &Error{Code: code, Message: said.Message, HTTPStatus: status}
-}
+type Error = awsenv.Refusal
 
 // readToken reads a reply, which must hold exactly one token.
 func readToken(body []byte) (image.ECRToken, error) {

@@ -61,7 +61,7 @@ func TestToken(t *testing.T) {
 		t.Errorf("token %+v", got)
 	}
 	r := tr.requests[0]
-	if r.URL.String() != "https://api.ecr.eu-west-1.amazonaws.com/" || r.Header.Get("X-Amz-Target") != target || r.Header.Get("Content-Type") != contentType {
+	if r.URL.String() != "https://api.ecr.eu-west-1.amazonaws.com/" || r.Header.Get("X-Amz-Target") != target || r.Header.Get("Content-Type") != "application/x-amz-json-1.1" {
 		t.Errorf("request %s %v", r.URL, r.Header)
 	}
 	if tr.bodies[0] != `{"registryIds":["1"]}` {

@@ -13,6 +13,7 @@ import (
 	"ecsagent/agent/ecsapi"
 	"ecsagent/agent/engine"
 	"ecsagent/agent/gpu"
+	"ecsagent/agent/hostpath"
 	"ecsagent/agent/pause"
 	"ecsagent/agent/registration"
 	"ecsagent/agent/resource/cgroup"
@@ -44,6 +45,7 @@ type agent struct {
 	volumePlugins []string // that the survey of the host found
 	faultTools    bool     // network faults can be made
 	rolesReached  bool     // tasks reach the credentials of their roles
+	paths         *hostpath.Planner
 
 	network    *taskNetwork   // nil: no task has a network of its own
 	confirming sync.WaitGroup // confirmations of attachments
@@ -51,7 +53,7 @@ type agent struct {
 
 // boot goes through the steps of docs/spec/01 section 1.3 up to registration.
 func boot(ctx context.Context, b *base) (*agent, error) {
-	a := &agent{base: b}
+	a := &agent{base: b, paths: hostpath.NewPlanner(b.cfg)}
 	err := a.prepare(ctx)
 	if err == nil {
 		err = a.register(ctx)
@@ -185,7 +187,7 @@ func PrintAttributes(ctx context.Context, o Options) int {
 	b, err := newBase(ctx, o)
 	if err == nil {
 		defer b.close()
-		a := &agent{base: b}
+		a := &agent{base: b, paths: hostpath.NewPlanner(b.cfg)}
 		defer a.close()
 		if err = a.findGPUs(); err == nil {
 			err = a.connectDocker(ctx)

@@ -10,7 +10,6 @@ import (
 
 	"ecsagent/agent/config"
 	"ecsagent/agent/doctor"
-	"ecsagent/agent/hostpath"
 	"ecsagent/platform_linux/hostrules"
 )
 
@@ -19,12 +18,11 @@ import (
 // business.
 func (a *agent) hostRules(ctx context.Context) (run func(context.Context) error, check doctor.Check) {
 	setup := hostrules.Setup{Means: hostrules.System(), Backend: hostrules.Backend(a.cfg.HostRulesBackend)}
-	planner := hostpath.NewPlanner(a.cfg)
 	switch a.cfg.HostRules {
 	case config.RulesByNone:
 		return nil, doctor.Check{}
 	case config.RulesByAgent:
-		keeper, err := setup.Keeper(ctx, hostrules.KeeperOptions{Plan: planner.Plan, Log: a.log})
+		keeper, err := setup.Keeper(ctx, hostrules.KeeperOptions{Plan: a.paths.Plan, Log: a.log})
 		if err == nil {
 			return keeper.Run, doctor.Rules(func(context.Context) ([]string, error) {
 				s := keeper.Status()
@@ -35,7 +33,7 @@ func (a *agent) hostRules(ctx context.Context) (run func(context.Context) error,
 		return nil, doctor.Rules(func(context.Context) ([]string, error) { return nil, err })
 	default:
 		return nil, doctor.Rules(sparing(func(ctx context.Context) ([]string, error) {
-			plan, err := planner.Plan(ctx)
+			plan, err := a.paths.Plan(ctx)
 			if err != nil {
 				return nil, err
 			}
@@ -52,7 +50,7 @@ func (a *agent) taskPath(ctx context.Context) error {
 	if a.cfg.HostRules != config.RulesByInit {
 		return nil
 	}
-	plan, err := hostpath.NewPlanner(a.cfg).Plan(ctx)
+	plan, err := a.paths.Plan(ctx)
 	if err != nil {
 		return err
 	}

@@ -71,13 +71,13 @@ test: ## set everything up and run unit, property and integration tests (RUN=reg
 .PHONY: test-with-engine
 test-with-engine: # run by test; DOCKER_HOST is set. -count=1: go test does not see that the programs changed
 	@env -u DOCKER_HOST ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" AWS_EC2_METADATA_DISABLED=true \
-		$(GO) test -p $(JOBS) -parallel 4 -count=1 -timeout 20m $(if $(RUN),-run '$(RUN)') $(or $(PKG),./...)
+		$(GO) test -p $(JOBS) -parallel 4 -count=1 -timeout 20m $(if $(RUN),-run '$(value RUN)') $(or $(PKG),./...)
 
 .PHONY: matrix
 matrix: ## kill the agent at every failpoint, against a real engine (RUN=regexp; make test does a third of it)
 	@scripts/deps test
 	@scripts/engine with sh -c 'ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" DOCKER_HOST= AWS_EC2_METADATA_DISABLED=true \
-		$(GO) test ./tests/fault -count=1 -parallel 4 -timeout 60m -v $(if $(RUN),-run "$(RUN)") -matrix'
+		$(GO) test ./tests/fault -count=1 -parallel 4 -timeout 60m -v $(if $(RUN),-run "$(value RUN)") -matrix'
 
 .PHONY: soak
 soak: ## random tasks under random faults for FOR (10m), drawn from SEED; RECORD=file keeps every message

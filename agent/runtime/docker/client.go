@@ -50,7 +50,7 @@ type Client struct {
 // session is an engine of a known version. Watch replaces it when the engine shows
 // another version after a reconnect.
 type session struct {
-	api     *client.Client
+	api     *connection
 	version Version
 	info    atomic.Pointer[Info] // nil: not asked yet
 }
@@ -86,7 +86,7 @@ func (c *Client) Close() {
 }
 
 // api returns the client of the library for the settled API version.
-func (c *Client) api() *client.Client { return c.session.Load().api }
+func (c *Client) api() *connection { return c.session.Load().api }
 
 // observed lets the client and its observer see the calls of a pool that is ready.
 func (c *Client) observed(pool *http.Transport) client.Opt {
@@ -100,9 +100,21 @@ func (c *Client) observed(pool *http.Transport) client.Opt {
 	}
 }
 
+// connection is a client of the library with its pool.
+type connection struct {
+	*client.Client
+	pool *http.Transport
+}
+
+// Close drops the idle connections, which the library does not find behind timed.
+func (c *connection) Close() error {
+	c.pool.CloseIdleConnections()
+	return c.Client.Close()
+}
+
 // dial makes a client of the library with a connection pool of its own. Without a
 // version, the library's newest is used.
-func (c *Client) dial(version string) (*client.Client, error) {
+func (c *Client) dial(version string) (*connection, error) {
 	pool := &http.Transport{
 		MaxIdleConns:        idleConnections,
 		MaxIdleConnsPerHost: idleConnections,
@@ -121,7 +133,7 @@ func (c *Client) dial(version string) (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use docker host: %w", err)
 	}
-	return api, nil
+	return &connection{api, pool}, nil
 }
 
 // call runs one Docker call under the operation's limit and names its failure.

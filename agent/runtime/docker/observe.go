@@ -34,13 +34,6 @@ func (t timed) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// CloseIdleConnections lets a client close the connections of the transport.
-func (t timed) CloseIdleConnections() {
-	if closer, ok := t.next.(interface{ CloseIdleConnections() }); ok {
-		closer.CloseIdleConnections()
-	}
-}
-
 // other is what Operation calls a call that it does not know.
 const other = "other"
 

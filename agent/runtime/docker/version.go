@@ -144,7 +144,7 @@ func (v *Version) settle() error {
 
 // askVersion asks without an API version in the path, which engines of every
 // version answer.
-func (c *Client) askVersion(ctx context.Context, probe *client.Client) (Version, error) {
+func (c *Client) askVersion(ctx context.Context, probe *connection) (Version, error) {
 	at, err := client.ParseHostURL(c.host)
 	if err != nil {
 		return Version{}, fmt.Errorf("read docker host: %w", err)

@@ -144,10 +144,12 @@ func TestEndpointsFromTheFirstInstruction(t *testing.T) {
 	if status, body := e.asked(metadata + "/task"); status != 200 || !strings.Contains(body, `"KnownStatus":"STOPPED"`) {
 		t.Errorf("metadata after the task's end: %d %s", status, body)
 	}
-	audit, err := os.ReadFile(filepath.Join(e.Dir, "log", "audit.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var audit []byte
+	e.eventually(patience, "the request in the audit log", func() (bool, error) {
+		var err error
+		audit, err = os.ReadFile(filepath.Join(e.Dir, "log", "audit.log"))
+		return strings.Contains(string(audit), task.TaskARN+" GetCredentials 2 "), err
+	})
 	contains(t, "audit log", string(audit), ` "/v2/credentials" `, task.TaskARN+" GetCredentials 2 "+e.Cluster+" arn:aws:ecs:")
 	if strings.Contains(string(audit), strings.TrimPrefix(uri, "/v2/credentials/")) || strings.Contains(string(audit), keys.SecretAccessKey) {
 		t.Error("the audit log holds a credentials id or a secret")
@@ -171,24 +173,20 @@ func TestStolenIDsAreRefused(t *testing.T) {
 	endpoint := strings.TrimPrefix(e.variable(owner, "app", "ECS_CONTAINER_METADATA_URI_V4"), "http://169.254.170.2")
 	api := strings.TrimPrefix(e.variable(owner, "app", "ECS_AGENT_URI"), "http://169.254.170.2")
 	script := fmt.Sprintf(`for p in %s %s/task %s/task-protection/v1/state; do
-wget -S -qO- "http://%s$p" 2>&1 | grep "^ *HTTP/"; done; echo done; sleep 60`, uri, endpoint, api, e.TaskEndpoint)
-	thief := e.running(withRoles(definition(sh("thief", script))))
-	var out string
-	err := harness.Poll(e.ctx, "the thief to have tried", func(context.Context) (bool, error) {
-		out = e.output(thief, "thief")
-		return strings.Contains(out, "done"), nil
-	})
+wget -S -qO- "http://%s$p" 2>&1 | grep "^ *HTTP/"; done; echo done`, uri, endpoint, api, e.TaskEndpoint)
+	// It runs: before that its address is nobody's, as one of the host's own.
+	thief := e.running(withRoles(definition(sleeper("thief"))))
+	out, err := e.exec(thief.Container("thief").RuntimeID, "sh", "-c", script)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(strings.Fields(out), " "); got != "HTTP/1.1 400 Bad Request HTTP/1.1 404 Not Found HTTP/1.1 404 Not Found done" {
 		t.Errorf("the thief got %q", got)
 	}
-	audit, err := os.ReadFile(filepath.Join(e.Dir, "log", "audit.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	contains(t, "audit log", string(audit), owner.TaskARN+" GetCredentialsRefused 2 ")
+	e.eventually(patience, "the refusal in the audit log", func() (bool, error) {
+		audit, err := os.ReadFile(filepath.Join(e.Dir, "log", "audit.log"))
+		return strings.Contains(string(audit), owner.TaskARN+" GetCredentialsRefused 2 "), err
+	})
 	if status, _ := e.asked(uri); status != 200 {
 		t.Errorf("the owner's credentials from the host: %d", status)
 	}

@@ -64,7 +64,7 @@ type taskEndpoint struct {
 // openTaskEndpoint serves tasks from the saved state until close is called.
 func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
 	e := &taskEndpoint{
-		log: a.log, roles: credentials.New(), directory: directory.New(directory.Options{LocalAddress: localAddress}),
+		log: a.log, roles: credentials.New(), directory: directory.New(directory.Options{LocalAddress: localAddress, HostAddress: isHostAddress}),
 		address: a.cfg.TaskEndpointAddress, inherited: inheritedFiles(), noZone: a.cfg.TaskMetadataAZDisabled,
 	}
 	api, err := a.ecs()

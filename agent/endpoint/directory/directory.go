@@ -23,7 +23,9 @@ type Directory struct {
 
 	// local gives the address from which a task with a network of its own reaches the
 	// host; invalid when it has none.
-	local func(*task.Snapshot) netip.Addr
+	local   func(*task.Snapshot) netip.Addr
+	host    func(netip.Addr) bool
+	changed signal // of any task
 }
 
 // Options configure a Directory.
@@ -31,6 +33,10 @@ type Options struct {
 	// LocalAddress gives the address from which a task with a network of its own
 	// reaches the host; nil, or invalid, when it has none.
 	LocalAddress func(*task.Snapshot) netip.Addr
+	// HostAddress reports whether an address is of an interface of the host; nil: only
+	// loopback is. It is asked only for who cannot be told from a container that is
+	// being started.
+	HostAddress func(netip.Addr) bool
 }
 
 // Task is a task as it is now.
@@ -40,7 +46,7 @@ type Task struct {
 	Memo atomic.Pointer[any]
 
 	snap    atomic.Pointer[task.Snapshot]
-	changed atomic.Pointer[chan struct{}] // closed at the next picture; nil when nobody waits
+	changed signal
 	gone    atomic.Bool
 }
 
@@ -64,7 +70,7 @@ func (h *Holder) key() string { return h.id }
 // New returns an empty directory.
 func New(o Options) *Directory {
 	seed := maphash.MakeSeed()
-	d := &Directory{seed: seed, local: o.LocalAddress}
+	d := &Directory{seed: seed, local: o.LocalAddress, host: o.HostAddress}
 	d.endpoints.seed, d.roles.seed = seed, seed
 	return d
 }
@@ -83,7 +89,8 @@ func (d *Directory) Published(s *task.Snapshot) {
 	}
 	d.register(t, old, s)
 	d.address(t, old, s)
-	t.tell()
+	t.changed.tell()
+	d.changed.tell()
 }
 
 // Gone forgets a task.
@@ -100,7 +107,8 @@ func (d *Directory) Gone(arn string) {
 	for _, a := range d.addressesOf(s) {
 		d.addresses.CompareAndDelete(a, t)
 	}
-	t.tell()
+	t.changed.tell()
+	d.changed.tell()
 }
 
 // Clear forgets every task.
@@ -212,7 +220,7 @@ func (t *Task) Snapshot() *task.Snapshot { return t.snap.Load() }
 // the task goes away.
 func (t *Task) Await(ctx context.Context, ok func(*task.Snapshot) bool) *task.Snapshot {
 	for {
-		changed := t.nextChange()
+		changed := t.changed.next()
 		s := t.Snapshot()
 		if ok(s) || t.gone.Load() {
 			return s
@@ -242,20 +250,29 @@ func Starting(c *task.ContainerState) bool {
 	return c.Restarting || c.Known < task.ContainerRunning && c.Applied >= task.ContainerRunning && c.Applied != task.ContainerStopped
 }
 
-func (t *Task) nextChange() <-chan struct{} {
+// signal tells whoever waits of a change. Telling nobody costs nothing.
+type signal struct {
+	waiting atomic.Pointer[chan struct{}] // closed at the next change; nil when nobody waits
+}
+
+// next returns what is closed at the next change.
+func (s *signal) next() <-chan struct{} {
 	for {
-		if c := t.changed.Load(); c != nil {
+		if c := s.waiting.Load(); c != nil {
 			return *c
 		}
 		c := make(chan struct{})
-		if t.changed.CompareAndSwap(nil, &c) {
+		if s.waiting.CompareAndSwap(nil, &c) {
 			return c
 		}
 	}
 }
 
-func (t *Task) tell() {
-	if c := t.changed.Swap(nil); c != nil {
+func (s *signal) tell() {
+	if s.waiting.Load() == nil {
+		return
+	}
+	if c := s.waiting.Swap(nil); c != nil {
 		close(*c)
 	}
 }

@@ -2,7 +2,6 @@ package credentials
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -53,15 +52,6 @@ func New(o Options) *Handler {
 	return &Handler{o: o}
 }
 
-// body is a set on the wire; every key is always there.
-type body struct {
-	RoleArn         string //nolint:revive // the wire's names
-	AccessKeyId     string //nolint:revive
-	SecretAccessKey string
-	Token           string
-	Expiration      string
-}
-
 // failure is an error on the wire. HTTPErrorCode is part of what clients see.
 type failure struct {
 	Code          string `json:"code"`
@@ -109,17 +99,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, set *credentials
 	if set.Role == credentials.Execution {
 		event = audit.GetExecution
 	}
-	status := http.StatusOK
-	encoded, err := json.Marshal(body{
-		RoleArn: set.RoleARN, AccessKeyId: set.AccessKeyID, SecretAccessKey: set.SecretAccessKey.Reveal(),
-		Token: set.SessionToken.Reveal(), Expiration: set.Expiration,
-	})
-	if err != nil {
-		status, encoded = http.StatusInternalServerError, []byte(`{"code":"InternalServerError","message":"Internal server error","HTTPErrorCode":500}`)
-	}
-	h.o.Audit.Record(r, status, set.TaskARN, event)
-	h.o.Served(status)
-	gate.JSON(w, status, encoded)
+	h.o.Audit.Record(r, http.StatusOK, set.TaskARN, event)
+	h.o.Served(http.StatusOK)
+	gate.JSON(w, http.StatusOK, encode(set))
 }
 
 func (h *Handler) invalid(w http.ResponseWriter, r *http.Request, taskARN string, event audit.Event, version int) {

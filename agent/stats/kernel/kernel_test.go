@@ -488,6 +488,16 @@ func TestRareNumbers(t *testing.T) {
 				t.Errorf("version %d: %s was read %d times", version, name, reads.reads[name])
 			}
 		}
+		// What neither ran nor took memory moved nothing that would be worth a look.
+		resting := read(false)
+		for name, n := range map[string]int{"memory.stat": 2, "io.stat": 2, "blkio.throttle.io_service_bytes": 2, "dev": 3} {
+			if got := reads.reads[name]; got != n && got != 0 {
+				t.Errorf("version %d: %s was read %d times, want %d", version, name, got, n)
+			}
+		}
+		if used, ok := resting.Memory.Stats.Get("inactive_file"); !ok || used == 0 || resting.Block.ServiceBytes[0].Value != 7 {
+			t.Errorf("version %d: a resting container's numbers: %+v", version, resting)
+		}
 		third := read(true)
 		if third.Pids.Current != 2 || version == 1 && third.CPU.Usage.PerCPU[0] != 2 {
 			t.Errorf("version %d: not whole: %+v", version, third)

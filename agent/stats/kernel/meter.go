@@ -15,16 +15,25 @@ import (
 type counter struct {
 	file  File
 	parse func(text []byte, s *stats.Sample) error
-	rare  bool // it is read for whole samples only
+	read  when
 }
+
+// when a file is read, besides for whole samples.
+type when int
+
+const (
+	always when = iota
+	active      // when the container used processors or memory since the last sample
+	never
+)
 
 // meter implements stats.Meter for one cgroup.
 type meter struct {
 	source   *Source
-	counters []counter
+	counters []counter // those that are always read come first
 	legacy   bool
 	net      File         // /proc/PID/net/dev of a process in the container, or nil
-	last     stats.Sample // its rare numbers are those of the last whole sample; no time: none yet
+	last     stats.Sample // each number is from when it was read last; no time: none yet
 }
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) }
@@ -33,8 +42,14 @@ func isEnd(err error) bool { return errors.Is(err, io.EOF) }
 func (m *meter) Read(_ context.Context, whole bool) (*stats.Sample, error) {
 	whole = whole || m.last.Read.IsZero()
 	s := m.begin(whole)
+	resting := false
 	for i := range m.counters {
-		if m.counters[i].rare && !whole {
+		switch c := &m.counters[i]; {
+		case whole, c.read == always:
+		case c.read == never:
+			continue
+		case m.rests(s):
+			resting = true
 			continue
 		}
 		text, err := m.source.read(m.counters[i].file)
@@ -54,6 +69,9 @@ func (m *meter) Read(_ context.Context, whole bool) (*stats.Sample, error) {
 	if m.legacy {
 		s.Memory.Max = max(s.Memory.Max, s.Memory.Usage) // the most so far may be of earlier
 	}
+	if resting {
+		s.Memory.Stats, s.Block.ServiceBytes = m.last.Memory.Stats, m.last.Block.ServiceBytes
+	}
 	m.last = *s
 	if m.net == nil {
 		return s, nil
@@ -64,6 +82,13 @@ func (m *meter) Read(_ context.Context, whole bool) (*stats.Sample, error) {
 	}
 	s.Networks, err = parseNetwork(text, isEthernet)
 	return s, err
+}
+
+// rests reports whether nothing in the container has run since the last sample, nor taken
+// or given back memory: what it holds and what it has moved is then as it was, but for
+// what the kernel does on its own, which the next whole sample has.
+func (m *meter) rests(s *stats.Sample) bool {
+	return s.CPU.Usage.Total == m.last.CPU.Usage.Total && s.Memory.Usage == m.last.Memory.Usage
 }
 
 // begin makes the sample that is to be filled in. Lists that it shares with samples
@@ -104,18 +129,18 @@ func (m *meter) Close() {
 func (m *meter) openUnified(dir string) error {
 	must := m.open
 	err := errors.Join(
-		must(dir, "cpu.stat", parseUnifiedCPU),
-		must(dir, "memory.current", number(func(s *stats.Sample) *uint64 { return &s.Memory.Usage })),
-		must(dir, "memory.stat", parseMemoryStat),
+		must(always, dir, "cpu.stat", parseUnifiedCPU),
+		must(always, dir, "memory.current", number(func(s *stats.Sample) *uint64 { return &s.Memory.Usage })),
+		must(active, dir, "memory.stat", parseMemoryStat),
 	)
 	if err != nil {
 		return err
 	}
-	m.try(dir, "io.stat", parseIO)
-	m.rare(dir, "memory.max", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
-	m.rare(dir, "memory.events", parseMemoryEvents)
-	m.rare(dir, "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
-	m.rare(dir, "pids.max", number(func(s *stats.Sample) *uint64 { return &s.Pids.Limit }))
+	m.try(active, dir, "io.stat", parseIO)
+	m.try(never, dir, "memory.max", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
+	m.try(never, dir, "memory.events", parseMemoryEvents)
+	m.try(never, dir, "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
+	m.try(never, dir, "pids.max", number(func(s *stats.Sample) *uint64 { return &s.Pids.Limit }))
 	return nil
 }
 
@@ -125,59 +150,45 @@ func (m *meter) openLegacy(t tree, dir string) error {
 	at := func(controller string) string { return filepath.Join(t.controllers[controller], dir) }
 	acct, memory := at("cpuacct"), at("memory")
 	err := errors.Join(
-		m.open(acct, "cpuacct.usage", number(func(s *stats.Sample) *uint64 { return &s.CPU.Usage.Total })),
-		m.open(memory, "memory.usage_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Usage })),
-		m.open(memory, "memory.stat", parseMemoryStat),
-		m.openRare(acct, "cpuacct.usage_percpu", parsePerCPU),
-		m.openRare(acct, "cpuacct.stat", parseCPUModes),
+		m.open(always, acct, "cpuacct.usage", number(func(s *stats.Sample) *uint64 { return &s.CPU.Usage.Total })),
+		m.open(always, memory, "memory.usage_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Usage })),
+		m.open(active, memory, "memory.stat", parseMemoryStat),
+		m.open(never, acct, "cpuacct.usage_percpu", parsePerCPU),
+		m.open(never, acct, "cpuacct.stat", parseCPUModes),
 	)
 	if err != nil {
 		return err
 	}
-	m.rare(memory, "memory.max_usage_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Max }))
-	m.rare(memory, "memory.failcnt", number(func(s *stats.Sample) *uint64 { return &s.Memory.Failures }))
-	m.rare(memory, "memory.limit_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
-	m.rare(at("cpu"), "cpu.stat", parseThrottling)
-	m.rare(at("pids"), "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
-	m.rare(at("pids"), "pids.max", parsePidsMax)
+	m.try(never, memory, "memory.max_usage_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Max }))
+	m.try(never, memory, "memory.failcnt", number(func(s *stats.Sample) *uint64 { return &s.Memory.Failures }))
+	m.try(never, memory, "memory.limit_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
+	m.try(never, at("cpu"), "cpu.stat", parseThrottling)
+	m.try(never, at("pids"), "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
+	m.try(never, at("pids"), "pids.max", parsePidsMax)
 	m.openBlock(at("blkio"))
 	return nil
 }
 
-func (m *meter) open(dir, name string, parse func([]byte, *stats.Sample) error) error {
+func (m *meter) open(read when, dir, name string, parse func([]byte, *stats.Sample) error) error {
 	f, err := m.source.opt.Open(filepath.Join(dir, name))
 	if err != nil {
 		return err
 	}
-	m.counters = append(m.counters, counter{file: f, parse: parse})
+	m.counters = append(m.counters, counter{file: f, parse: parse, read: read})
 	return nil
 }
 
-// openRare opens a file that is read for whole samples only.
-func (m *meter) openRare(dir, name string, parse func([]byte, *stats.Sample) error) error {
-	err := m.open(dir, name, parse)
-	if err == nil {
-		m.counters[len(m.counters)-1].rare = true
-	}
-	return err
-}
-
 // try opens a file that a kernel need not have.
-func (m *meter) try(dir, name string, parse func([]byte, *stats.Sample) error) {
-	_ = m.open(dir, name, parse) // its numbers stay zero
-}
-
-// rare is try for what is read for whole samples only.
-func (m *meter) rare(dir, name string, parse func([]byte, *stats.Sample) error) {
-	_ = m.openRare(dir, name, parse) // as above
+func (m *meter) try(read when, dir, name string, parse func([]byte, *stats.Sample) error) {
+	_ = m.open(read, dir, name, parse) // its numbers stay zero
 }
 
 // openBlock opens the lists of block I/O. Kernels with the CFQ scheduler have all;
 // others count at the throttling layer alone.
 func (m *meter) openBlock(dir string) {
 	bytes := func(b *stats.Block) *[]stats.BlockEntry { return &b.ServiceBytes }
-	m.try(dir, "blkio.io_service_bytes_recursive", entries(bytes))
-	m.try(dir, "blkio.throttle.io_service_bytes", entries(bytes))
+	m.try(active, dir, "blkio.io_service_bytes_recursive", entries(bytes))
+	m.try(active, dir, "blkio.throttle.io_service_bytes", entries(bytes))
 	for _, l := range []struct {
 		name string
 		list func(*stats.Block) *[]stats.BlockEntry
@@ -191,6 +202,6 @@ func (m *meter) openBlock(dir string) {
 		{"sectors_recursive", func(b *stats.Block) *[]stats.BlockEntry { return &b.Sectors }},
 		{"throttle.io_serviced", func(b *stats.Block) *[]stats.BlockEntry { return &b.Serviced }},
 	} {
-		m.rare(dir, "blkio."+l.name, entries(l.list))
+		m.try(never, dir, "blkio."+l.name, entries(l.list))
 	}
 }

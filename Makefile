@@ -14,6 +14,8 @@ CACHE     := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/ecsagent
 # The programs, as they come: each folder below a cmd folder.
 PROGRAMS  := $(wildcard agent/cmd/* controlplane/cmd/* ecsinit/cmd/* cni/cmd/*)
 PLATFORMS := linux/amd64 linux/arm64 windows/amd64
+# Other people's programs, for a test: a module of its own, which ./... does not enter.
+CLIENTS   := tests/clients
 # Packages without a Docker engine behind them.
 QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault)$$')
 
@@ -105,6 +107,7 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 .PHONY: vet
 vet: ## go vet for every platform
 	@for p in $(PLATFORMS); do echo "vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet -p $(JOBS) ./...; done
+	@echo "vet $(CLIENTS)"; $(GO) vet -C $(CLIENTS) -p $(JOBS) ./...
 
 .PHONY: cross
 cross: ## build every program for every platform, into nothing
@@ -113,6 +116,7 @@ cross: ## build every program for every platform, into nothing
 .PHONY: lint
 lint: $(GOLANGCI) ## run the linters of .golangci.yml
 	$(GOLANGCI) run --concurrency $(JOBS) ./...
+	cd $(CLIENTS) && $(GOLANGCI) run --concurrency $(JOBS) ./...
 
 $(GOLANGCI):
 	GOBIN=$(CACHE)/tools $(GO) install -p $(JOBS) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

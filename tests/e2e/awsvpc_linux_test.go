@@ -55,6 +55,12 @@ var plugins = sync.OnceValues(func() (string, error) {
 // inVPC makes a vpcEnv with a connected agent.
 func inVPC(t *testing.T, agent ...string) *vpcEnv {
 	t.Helper()
+	return withVPC(t, nil, agent...)
+}
+
+// withVPC is inVPC with further arguments of ecs-local up.
+func withVPC(t *testing.T, local []string, agent ...string) *vpcEnv {
+	t.Helper()
 	if shared.host == "" {
 		t.Skip("ECS_TEST_DOCKER_HOST is not set; make test sets it")
 	}
@@ -82,7 +88,7 @@ func inVPC(t *testing.T, agent ...string) *vpcEnv {
 	// Other tests' tasks have other addresses, and so other MAC addresses.
 	v.network = fmt.Sprintf("10.20.%d", 1+environments.Load()%250)
 	v.Space, v.TaskEndpoint, v.Introspection = host.Path(), "127.0.0.1:51679", "127.0.0.1:51678"
-	v.Options.Local = []string{"--vpc", "--vpc-name", name, "--vpc-host", host.Path(), "--vpc-subnet", v.network + ".1/24"}
+	v.Options.Local = append([]string{"--vpc", "--vpc-name", name, "--vpc-host", host.Path(), "--vpc-subnet", v.network + ".1/24"}, local...)
 	v.ECS.Network = M{"awsvpcConfiguration": M{"subnets": []string{"local"}}}
 	// The agent reaches the control plane through a door in its own namespace.
 	v.link.Close()

@@ -82,6 +82,7 @@ type Container struct {
 	Image           string    `json:"image"`
 	ImageDigest     string    `json:"imageDigest"`
 	RuntimeID       string    `json:"runtimeId"`
+	ContainerARN    string    `json:"containerArn"`
 	LastStatus      string    `json:"lastStatus"`
 	ExitCode        *int      `json:"exitCode"`
 	Reason          string    `json:"reason"`

@@ -16,6 +16,8 @@ PROGRAMS  := $(wildcard agent/cmd/* controlplane/cmd/* ecsinit/cmd/* cni/cmd/*)
 PLATFORMS := linux/amd64 linux/arm64 windows/amd64
 # Other people's programs, for a test: a module of its own, which ./... does not enter.
 CLIENTS   := tests/clients
+# Packages with tests for what runs on Windows; ecs-local's and the plugins of Linux are not.
+WINDOWS    = $(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./platform_windows/...)
 # Packages without a Docker engine behind them.
 QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault)$$')
 
@@ -90,6 +92,12 @@ soak: ## random tasks under random faults for FOR (10m), drawn from SEED; RECORD
 .PHONY: unit
 unit: ## run the tests that need no Docker engine
 	$(GO) test -p $(JOBS) $(QUICK)
+
+.PHONY: test-windows
+test-windows: ## run the agent's tests on Windows, played by Wine (RUN=regexp, PKG=./agent/store)
+	@scripts/wine setup
+	@overlay=$$(GO=$(GO) scripts/wine overlay); GOOS=windows GOARCH=amd64 $(GO) test -p $(JOBS) -timeout 10m \
+		-overlay "$$overlay" -exec "$(CURDIR)/scripts/wine exec" $(if $(RUN),-run '$(value RUN)') $(or $(PKG),$(WINDOWS))
 
 .PHONY: race
 race: ## run the tests without a Docker engine under the race detector

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,9 @@ func TestControlSocket(t *testing.T) {
 	path := filepath.Join(dir, ControlSocket)
 	// One that a killed agent left behind.
 	old, err := net.Listen("unix", path)
+	if err != nil && runtime.GOOS == "windows" {
+		t.Skip("Wine, as Windows Server 2016, has no unix sockets:", err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

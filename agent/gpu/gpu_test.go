@@ -3,6 +3,7 @@ package gpu
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -32,7 +33,7 @@ func TestRead(t *testing.T) {
 		got := strings.Join(append([]string{info.DriverVersion}, info.GPUIDs...), " ")
 		if err != nil {
 			got = "error"
-			if Missing(err) || !strings.Contains(err.Error(), file) {
+			if Missing(err) || !strings.Contains(err.Error(), strconv.Quote(file)) {
 				t.Errorf("%.40q: %v", content, err)
 			}
 		}

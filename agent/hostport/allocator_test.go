@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -138,6 +139,9 @@ func TestFreeAsksTheHost(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	u, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil && runtime.GOOS == "windows" {
+		t.Skip("Wine before version 9 opens no UDP socket for Go:", err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeEngine answers like a Docker engine on a unix socket. Handlers are by
+// fakeEngine answers like a Docker engine on a socket. Handlers are by
 // "METHOD path", the path without its API version.
 type fakeEngine struct {
 	host    string
@@ -38,23 +36,19 @@ type fakeEngine struct {
 
 func newFake(t *testing.T) *fakeEngine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "fake") // t.TempDir is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
 	f := &fakeEngine{
-		host:     "unix://" + filepath.Join(dir, "d.sock"),
+		host:     newHost(t),
 		version:  `{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux","Arch":"amd64"}`,
 		handlers: map[string]http.HandlerFunc{},
 	}
 	f.listen(t)
-	t.Cleanup(func() { f.kill(); _ = os.RemoveAll(dir) })
+	t.Cleanup(f.kill)
 	return f
 }
 
 func (f *fakeEngine) listen(t *testing.T) {
 	t.Helper()
-	l, err := net.Listen("unix", strings.TrimPrefix(f.host, "unix://"))
+	l, err := listenAt(f.host)
 	if err != nil {
 		t.Fatal(err)
 	}

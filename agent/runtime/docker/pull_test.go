@@ -48,11 +48,11 @@ func TestPull(t *testing.T) {
 		}, limits: Timeouts{PullBegin: time.Minute, PullInactive: 20 * time.Millisecond}, want: "CannotPullContainerError: image pull stalled: no progress for 20ms"},
 		{name: "slow but steady", serve: func(w http.ResponseWriter, _ *http.Request) {
 			for range 20 {
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(75 * time.Millisecond)
 				_, _ = w.Write([]byte(`{"status":"a"}` + "\n"))
 				w.(http.Flusher).Flush()
 			}
-		}, limits: Timeouts{PullBegin: 150 * time.Millisecond, PullInactive: 150 * time.Millisecond}},
+		}, limits: Timeouts{PullBegin: time.Second, PullInactive: time.Second}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/agent/config"
+	"ecsagent/agent/logging"
 	"ecsagent/agent/version"
 )
 
@@ -31,6 +32,8 @@ type Options struct {
 	License string
 	Stdout  io.Writer
 	Stderr  io.Writer
+
+	EventLog logging.EventWriter // of Windows; nil: none
 }
 
 // Run is the agent, from boot until ctx ends or something makes it impossible to go

@@ -119,7 +119,7 @@ func openLog(cfg *config.Config, o Options) (*zap.Logger, func() error, error) {
 	log, _, closeLog, err := logging.New(logging.Options{
 		Level: cfg.Log.Level, FileLevel: cfg.Log.LevelOnInstance, File: cfg.Log.File, Format: cfg.Log.Format,
 		Rollover: cfg.Log.Rollover, MaxFileSizeMB: cfg.Log.MaxFileSizeMB, MaxRollCount: cfg.Log.MaxRollCount,
-		Console: o.Stdout, Stderr: o.Stderr,
+		Console: o.Stdout, Stderr: o.Stderr, EventLog: o.EventLog,
 	})
 	return log, closeLog, err
 }

@@ -301,7 +301,7 @@ func TestWindows(t *testing.T) {
 	if !c.Checkpoint || !c.GMSADomainless {
 		t.Error("ECS_DATADIR does not turn checkpoints on, or gMSA is not domainless")
 	}
-	c, findings = load(t, host{goos: "windows", files: map[string]string{
+	c, findings = load(t, host{goos: "windows", trusted: true, files: map[string]string{
 		`C:\ProgramData\Amazon\ECS\ecs.config`: "ECS_LOGFILE=%ProgramData%\\x.log\r\nECS_TASK_PIDS_LIMIT=5\r\n",
 	}})
 	if c.Log.File != `C:\ProgramData\x.log` {
@@ -309,6 +309,13 @@ func TestWindows(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{`notice C:\ProgramData\Amazon\ECS\ecs.config:2: ECS_TASK_PIDS_LIMIT: has no effect on windows`}, findings); diff != "" {
 		t.Error(diff)
+	}
+	// Anybody may have written a file of another owner, unless somebody asked for it.
+	for path, want := range map[string]string{`C:\ProgramData\Amazon\ECS\ecs.config`: "", `D:\ecs.config`: "prod"} {
+		c, findings = load(t, host{goos: "windows", env: []string{"ECS_CONFIG_FILE=" + path}[:min(1, len(want))], files: map[string]string{path: "ECS_CLUSTER=prod\n"}})
+		if c.Cluster != want || (len(findings) == 1) != (want == "") {
+			t.Errorf("%s of another owner: cluster %q, %q", path, c.Cluster, findings)
+		}
 	}
 	const json = "/etc/ecs_container_agent/config.json"
 	for trusted, want := range map[bool]string{true: "prod", false: ""} {

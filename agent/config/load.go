@@ -225,6 +225,8 @@ func (l *loader) place(s *Setting) assignment {
 func (l *loader) read(file assignment, name string) ([]byte, bool) {
 	content, err := l.src.ReadFile(file.text)
 	switch {
+	case err == nil && file.origin.Source == SourceDefault && !l.trusted(file.text):
+		l.reportOwner(Origin{Source: SourceEnvFile, Path: file.text}, name)
 	case err == nil && len(content) <= maxFileBytes:
 		return content, true
 	case err == nil:
@@ -242,6 +244,19 @@ func (l *loader) read(file assignment, name string) ([]byte, bool) {
 		})
 	}
 	return nil, false
+}
+
+// trusted reports whether a file in its default place may be obeyed. On Windows any user
+// may create files below %ProgramData%.
+func (l *loader) trusted(path string) bool {
+	return l.goos != "windows" || l.src.TrustedOwner != nil && l.src.TrustedOwner(path)
+}
+
+func (l *loader) reportOwner(file Origin, setting string) {
+	l.report(Finding{
+		Severity: Warning, Origin: file, Problem: "is left out because neither the Administrators group nor the system owns it",
+		Want: "the owner changed, or " + setting + " set",
+	})
 }
 
 func (l *loader) addEnvFile(path string, content []byte) {

@@ -39,11 +39,8 @@ func (l *loader) readJSONFile() {
 		l.report(Finding{Severity: Fatal, Origin: origin, Problem: "is larger than 1 MiB", Want: "a JSON object"})
 		return
 	}
-	if l.goos == "windows" && isDefault && (l.src.TrustedOwner == nil || !l.src.TrustedOwner(file.text)) {
-		l.report(Finding{
-			Severity: Warning, Origin: origin, Problem: "is left out because the Administrators group does not own it",
-			Want: "the owner changed, or " + envJSONFile + " set",
-		})
+	if isDefault && !l.trusted(file.text) {
+		l.reportOwner(origin, envJSONFile)
 		return
 	}
 	l.addJSON(content, origin)

@@ -47,8 +47,9 @@ type Sources struct {
 	// (docs/spec/03 section 7.4). Nil means no.
 	IPv6Only func() bool
 
-	// TrustedOwner reports whether a file belongs to the Administrators group. On
-	// Windows the default JSON file is used only then (section 1.6); nil means no.
+	// TrustedOwner reports whether a file belongs to the Administrators group or the
+	// system. On Windows the default files are used only then (section 1.6); nil means
+	// no.
 	TrustedOwner func(path string) bool
 }
 
@@ -62,6 +63,7 @@ func System() Sources {
 			_, err := os.Stat(path)
 			return err == nil
 		},
+		TrustedOwner: trustedOwner,
 	}
 }
 

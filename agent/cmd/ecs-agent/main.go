@@ -91,6 +91,7 @@ func subcommand(args []string, stdout, stderr io.Writer) int {
 	root.AddCommand(newDoctor(config.System, time.Now))
 	root.AddCommand(newTasks(config.System, time.Now))
 	root.AddCommand(newStopTasks(config.System))
+	root.AddCommand(serviceCommands()...)
 	err := root.Execute()
 	if told := (*configcmd.ExitError)(nil); errors.As(err, &told) {
 		return told.Code

@@ -133,7 +133,11 @@ func (a *agent) telemetry(usage *stats.Collector) (*tcs.Session, error) {
 			}
 			return out.TelemetryEndpoint, nil
 		},
-		Dialed: a.dialed, Signing: a.credentials, TLS: tls, Proxy: a.proxy.ForRequest, Tasks: a.engine, Log: a.log,
+		Dialed: func(endpoint string, err error) {
+			a.meter.Dialed("tcs", err)
+			a.dialed(endpoint, err)
+		},
+		Signing: a.credentials, TLS: tls, Proxy: a.proxy.ForRequest, Tasks: a.engine, Log: a.log,
 		Checks: a.health,
 	}
 	if usage != nil {

@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -70,14 +73,19 @@ func (e *env) v4(task harness.Task, container string) string {
 // what AWS would, and the same counters are in the task's hands; no stats stream of
 // Docker's is opened for any of it.
 func TestTelemetry(t *testing.T) {
-	e := onBridge(t).started()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	e := onBridge(t, "ECS_ENABLE_PROMETHEUS_METRICS=true", "ECS_PROMETHEUS_ADDRESS="+l.Addr().String()).started()
 	task := e.running(definition(
 		sleeper("app", M{"memory": 64, "healthCheck": M{"command": []string{"CMD-SHELL", "true"}, "interval": 5}}),
 		sh("busy", "trap 'exit 0' TERM; i=0; while :; do i=$((i+1)); [ $((i%5000)) != 0 ] || sleep 0.05; done"),
 		sh("again", "sleep 6; exit 1", M{"essential": false, "restartPolicy": M{"enabled": true, "restartAttemptPeriod": 60}}),
 	))
 	var got map[string]usageOf
-	err := harness.Poll(e.ctx, "metrics of all containers", func(context.Context) (found bool, err error) {
+	err = harness.Poll(e.ctx, "metrics of all containers", func(context.Context) (found bool, err error) {
 		got, err = e.stats(task)
 		_, app := got["app"]
 		_, busy := got["busy"]
@@ -121,10 +129,38 @@ func TestTelemetry(t *testing.T) {
 			t.Errorf("Docker was asked for %s", c)
 		}
 	}
+	e.checkMetrics("http://" + l.Addr().String() + "/metrics")
 	begin := time.Now()
 	e.stop(task.TaskARN)
 	if d := time.Since(begin); d > 40*time.Second {
 		t.Errorf("the stop took %s", d)
+	}
+}
+
+// checkMetrics reads what Prometheus would, and has promtool look at it where there is one.
+func (e *env) checkMetrics(url string) {
+	e.t.Helper()
+	reply, err := http.Get(url)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	text, err := io.ReadAll(reply.Body)
+	if err != nil || reply.StatusCode != http.StatusOK {
+		e.t.Fatalf("metrics: %d %v %s", reply.StatusCode, err, text)
+	}
+	contains(e.t, "metrics", string(text),
+		`ecs_agent_connection_attempts_total{channel="acs",result="connected"} `, `ecs_agent_connection_attempts_total{channel="tcs",result="connected"} `,
+		`ecs_agent_connected{channel="acs"} 1`, `ecs_agent_connected{channel="tcs"} 1`)
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		e.t.Log("no promtool here; scripts/deps test installs it")
+		return
+	}
+	check := exec.CommandContext(e.ctx, promtool, "check", "metrics")
+	check.Stdin = bytes.NewReader(text)
+	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+		e.t.Errorf("promtool: %v: %s", err, out)
 	}
 }
 

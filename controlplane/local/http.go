@@ -37,8 +37,8 @@ func (s *Server) handler() http.Handler {
 			s.hub.ServeHTTP(w, r)
 			return
 		}
-		if s.secrets != nil && strings.HasPrefix(r.Header.Get("X-Amz-Target"), secretsPrefix) {
-			s.secrets.ServeHTTP(w, r)
+		if s.services != nil && s.services.Serves(r) {
+			s.services.ServeHTTP(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/controlplane/agentlink"
+	"ecsagent/controlplane/awsfolder"
 	"ecsagent/controlplane/service"
 	"ecsagent/controlplane/vpc"
 )
@@ -37,10 +38,11 @@ type Options struct {
 	// VPC, if given, makes interfaces for tasks of network mode awsvpc. Its metadata and
 	// log come from here.
 	VPC *vpc.Options
-	// Secrets is a folder from which Secrets Manager is served too; empty: not.
-	Secrets string
-	Version string // for the status endpoint
-	Log     *zap.Logger
+	// Services is a folder from which other services of AWS are served too (package
+	// awsfolder); empty: they are not.
+	Services string
+	Version  string // for the status endpoint
+	Log      *zap.Logger
 	// Keys, Cadence and FramedRefusals go to the hub (package agentlink).
 	Keys           map[string]string
 	Cadence        agentlink.Cadence
@@ -52,15 +54,15 @@ type Options struct {
 
 // Server is a running local ECS.
 type Server struct {
-	service *service.Service
-	hub     *agentlink.Hub
-	secrets *secrets  // nil: not served
-	vpc     *vpc.VPC  // nil: there is none
-	imds    *metadata // nil: not served
-	http    *http.Server
-	url     string
-	log     *zap.Logger
-	options Options
+	service  *service.Service
+	hub      *agentlink.Hub
+	services *awsfolder.Services // nil: not served
+	vpc      *vpc.VPC            // nil: there is none
+	imds     *metadata           // nil: not served
+	http     *http.Server
+	url      string
+	log      *zap.Logger
+	options  Options
 
 	stopping context.Context // ends when Close begins
 	stop     context.CancelFunc
@@ -144,8 +146,12 @@ func (s *Server) compose(ctx context.Context) (err error) {
 			return errors.Join(err, svc.Close())
 		}
 	}
-	if o.Secrets != "" {
-		if s.secrets, err = openSecrets(o.Secrets, svc.Region(), o.Account, o.Log); err != nil {
+	if o.Services != "" {
+		account := o.Account
+		if account == "" {
+			account = service.DefaultAccountID
+		}
+		if s.services, err = awsfolder.Open(awsfolder.Options{Dir: o.Services, Region: svc.Region(), Account: account, Log: o.Log}); err != nil {
 			return errors.Join(err, svc.Close())
 		}
 	}
@@ -199,8 +205,8 @@ func (s *Server) shut() error {
 	}
 	<-s.served
 	err = errors.Join(err, s.serveErr, s.service.Close())
-	if s.secrets != nil {
-		err = errors.Join(err, s.secrets.close())
+	if s.services != nil {
+		err = errors.Join(err, s.services.Close())
 	}
 	if s.vpc != nil {
 		err = errors.Join(err, s.vpc.Close())

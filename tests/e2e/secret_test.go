@@ -28,14 +28,14 @@ func TestRegistryPasswordFromSecretsManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := prepared(t)
-	e.Secrets = filepath.Join(e.Dir, "secrets")
+	e.Services = filepath.Join(e.Dir, "services")
 	for name, value := range map[string]string{
 		"team/good":   `{"username":"someone","password":"` + password + `"}`,
 		"team/wrong":  `{"username":"someone","password":"no-canary"}`,
 		"team/plain":  password,
 		"team/nobody": `{"password":"` + password + `"}`,
 	} {
-		file := filepath.Join(e.Secrets, name)
+		file := filepath.Join(e.Services, "secrets", name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			t.Fatal(err)
 		}

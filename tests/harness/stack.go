@@ -42,8 +42,9 @@ type Options struct {
 	Keep bool
 	// LocalArgs are further arguments of ecs-local.
 	LocalArgs []string
-	// Secrets is a folder from which ecs-local serves Secrets Manager; empty: not.
-	Secrets string
+	// Services is a folder from which ecs-local serves other services of AWS; empty: it
+	// does not.
+	Services string
 }
 
 // Stack is a control plane and an agent.
@@ -119,8 +120,8 @@ func (s *Stack) StartLocal(ctx context.Context) error {
 	if s.Keep {
 		args = append(args, "--data-dir", filepath.Join(s.Dir, "local"))
 	}
-	if s.Secrets != "" {
-		args = append(args, "--secrets", s.Secrets)
+	if s.Services != "" {
+		args = append(args, "--services", s.Services)
 	}
 	args = append(args, s.LocalArgs...)
 	p, err := StartProcess("ecs-local", filepath.Join(s.Dir, "log", "ecs-local.log"), filepath.Join(s.Programs, "ecs-local"), args,
@@ -187,8 +188,10 @@ func (s *Stack) AgentEnvironment() []string {
 	if s.Cluster != "" {
 		env = append(env, "ECS_CLUSTER="+s.Cluster)
 	}
-	if s.Secrets != "" {
-		env = append(env, "AWS_ENDPOINT_URL_SECRETS_MANAGER=http://"+s.LocalAddress)
+	if s.Services != "" {
+		for _, service := range []string{"SSM", "SECRETS_MANAGER", "S3", "ECR"} {
+			env = append(env, "AWS_ENDPOINT_URL_"+service+"=http://"+s.LocalAddress)
+		}
 	}
 	return append(env, s.Options.Agent...)
 }

@@ -36,7 +36,7 @@ type upFlags struct {
 	vpcName    string
 	vpcSubnet  string
 	vpcHost    string
-	secrets    string
+	services   string
 	detach     bool
 	foreground bool
 	report     bool
@@ -54,7 +54,24 @@ func (a *app) upCommand() *cobra.Command {
 		Use: "up", Short: "Serve a local ECS until Ctrl-C", Args: cobra.NoArgs,
 		Long: `Up serves the ECS API and the agents' channels on one address, which should be on
 loopback: anybody who reaches it can start containers on the machines of its
-agents. State is in memory unless --data-dir is given.`,
+agents. State is in memory unless --data-dir is given.
+
+With --services, files of a folder are what tasks get from other services of AWS. They
+are read when they are asked for:
+
+  ssm/NAME                       a parameter of Parameter Store (ssm/prod/db is /prod/db)
+  ssm-versions/NAME/SELECTOR     a version or label of it
+  secrets/NAME                   a secret of Secrets Manager
+  secrets-versions/NAME/VERSION  its version of an id or a stage, such as AWSPREVIOUS
+  s3/BUCKET/KEY                  an object of S3, for environment files
+  ecr/ACCOUNT                    {"username":"AWS","password":"…"} of a registry
+  REGION/ssm/NAME, …             the same in another region
+  faults                         what goes wrong, a line each: SERVICE OPERATION NAME,
+                                 with * for any, and denied, throttled, unavailable,
+                                 expired or slow TIME, each with a number of times
+
+Agents and the AWS CLI find them with AWS_ENDPOINT_URL, or with AWS_ENDPOINT_URL_SSM,
+AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL_ECR.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.region == "" {
 				f.region = a.region()
@@ -82,7 +99,7 @@ agents. State is in memory unless --data-dir is given.`,
 	flags.StringVar(&f.vpcName, "vpc-name", vpc.DefaultName, "network `NAMESPACE` that plays the subnet, as \"ip netns\" shows it")
 	flags.StringVar(&f.vpcSubnet, "vpc-subnet", vpc.DefaultSubnet, "`GATEWAY/BITS` of the subnet")
 	flags.StringVar(&f.vpcHost, "vpc-host", "", "`FILE` of the agent's network namespace, when it is not this one")
-	flags.StringVar(&f.secrets, "secrets", "", "`FOLDER` from which Secrets Manager is served too: a file per secret, with its value")
+	flags.StringVar(&f.services, "services", "", "`FOLDER` from which Parameter Store, Secrets Manager, S3 and the tokens of ECR are served too")
 	flags.DurationVar(&f.credentialsLife, "credentials-life", service.DefaultCredentialsLife, "`TIME` that the credentials of task roles last; they are renewed at half of it")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until the command down")
 	flags.BoolVar(&f.foreground, "foreground", false, "serve in this process (the default)")
@@ -119,7 +136,7 @@ func (a *app) serve(ctx context.Context, f upFlags) error {
 		return err
 	}
 	srv, err := local.Start(ctx, local.Options{
-		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, VPC: network, Secrets: f.secrets, Version: a.Version, Log: log,
+		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, VPC: network, Services: f.services, Version: a.Version, Log: log,
 		Service: service.Options{CredentialsLife: f.credentialsLife},
 	})
 	if err != nil {
@@ -172,8 +189,8 @@ Start an agent on this machine, as root:
 		a.printf("for tasks of network mode awsvpc in EC2 mode, with ECS_TEST_ENI_LINKS='%s' and the plugins (`ecs-cni install DIR`) in ECS_CNI_PLUGINS_PATH;\n"+
 			"the subnet %s is network namespace %q: ip netns exec %[3]s ...\n", vpc.TestLinks, f.vpcSubnet, f.vpcName)
 	}
-	if f.secrets != "" {
-		a.printf("and with secrets from %s: AWS_ENDPOINT_URL_SECRETS_MANAGER=%s\n", f.secrets, url)
+	if f.services != "" {
+		a.printf("and with parameters, secrets and objects from %s:\n  AWS_ENDPOINT_URL=%s\n", f.services, url)
 	}
 	a.printf("\nRun tasks:\n")
 	if url != "http://"+local.DefaultListen {
@@ -260,8 +277,8 @@ func childArgs(f upFlags) []string {
 			args = append(args, "--vpc-host", f.vpcHost)
 		}
 	}
-	if f.secrets != "" {
-		args = append(args, "--secrets", f.secrets)
+	if f.services != "" {
+		args = append(args, "--services", f.services)
 	}
 	return args
 }

@@ -33,6 +33,7 @@ type base struct {
 	proxy       *awsenv.Proxy
 	credentials *aws.CredentialsCache
 	http        *http.Client
+	verified    *http.Client // for services other than ECS and ECR: their certificates count in any case
 	tls         awsenv.TLSOptions
 	userAgent   string
 	ipv6Only    bool
@@ -82,6 +83,13 @@ func (b *base) reachAWS() error {
 		return err
 	}
 	b.http = awsenv.HTTPClient(awsenv.HTTPOptions{Proxy: b.proxy.ForRequest, TLS: tls})
+	b.verified = b.http
+	if b.tls.InsecureSkipVerify {
+		if tls, err = awsenv.TLSConfig(awsenv.TLSOptions{CABundle: b.tls.CABundle}); err != nil {
+			return err
+		}
+		b.verified = awsenv.HTTPClient(awsenv.HTTPOptions{Proxy: b.proxy.ForRequest, TLS: tls})
+	}
 	rotating := awsenv.RotatingFiles(b.host.OSType)
 	if b.cfg.RotatingCredentialsFile != "" {
 		rotating = append([]string{b.cfg.RotatingCredentialsFile}, rotating...)

@@ -38,7 +38,7 @@ func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter
 	options := engine.Options{
 		Pause: a.pauseOf(), LoadPause: a.loadPause,
 		Store: forgettingStore{a.store, forget}, Reporter: reporter, Runtime: a.runtime(),
-		Images: images, HostPorts: ports, Builder: a.builder(roles), Credentials: known{roles}, Pictures: pictures{a.endpoint, a.usage}, Hooks: a.hooks(), Log: a.log,
+		Images: images, HostPorts: ports, Builder: a.builder(roles), Credentials: known{roles}, Pictures: pictures{a.endpoint, a.usage}, Hooks: a.hooks(roles), Log: a.log,
 		Restored: a.loaded.Tasks, Sequence: a.loaded.Seq,
 		Leftovers: a.leftovers(),
 		Capacity: engine.Capacity{

@@ -14,7 +14,8 @@ import (
 var implemented = capability.Implemented(
 	capability.ContainerOrdering, capability.FullSync, capability.PortRange, capability.RestartPolicy,
 	capability.Privileged, capability.LogDrivers, capability.SecurityOptions, capability.HealthChecks,
-	capability.ECRAuth, capability.ECREndpoint, capability.ExecutionRoleECR, capability.PrivateRegistryAuth, capability.DockerVolumes,
+	capability.ECRAuth, capability.ECREndpoint, capability.ExecutionRoleECR, capability.PrivateRegistryAuth,
+	capability.SSMSecrets, capability.SSMLogSecrets, capability.ASMSecrets, capability.ASMLogSecrets, capability.EnvFiles, capability.DockerVolumes,
 	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
 	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.GPU, capability.FaultInjection,
 )

@@ -1,19 +1,57 @@
 package app
 
 import (
+	"os"
+	"path/filepath"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"ecsagent/agent/awsenv"
 	"ecsagent/agent/config"
+	"ecsagent/agent/credentials"
 	"ecsagent/agent/engine"
 	"ecsagent/agent/resource/cgroup"
+	"ecsagent/agent/resource/envfile"
+	"ecsagent/agent/resource/secrets"
+	"ecsagent/agent/s3"
 )
 
 // hooks make the resources of tasks (docs/architecture.md, "How to add a resource").
 // Those of one task are made at the same time and removed in reverse order.
-func (a *agent) hooks() []engine.Hook {
+func (a *agent) hooks(roles *credentials.Store) []engine.Hook {
 	var list []engine.Hook
 	if a.cgroups != nil {
 		list = append(list, cgroup.Hook{Manager: a.cgroups})
 	}
-	return list
+	fetched := secrets.Options{JSONOptions: a.onBehalf(roles), Region: a.cfg.Region, Role: roleOf(roles)}
+	return append(list, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{
+		Dir: filepath.Join(a.cfg.DataDir, "envfiles"), Cluster: a.me.Cluster, Objects: a.objects(),
+		Credentials: fetched.Credentials, Role: fetched.Role, Log: a.log,
+	}))
+}
+
+// objects reads from S3, on whose behalf it is told.
+func (a *agent) objects() *s3.Client {
+	return s3.New(s3.Options{
+		JSONOptions: awsenv.JSONOptions{HTTP: a.verified, IPv6Only: a.ipv6Only, UserAgent: a.userAgent, Getenv: os.Getenv, Log: a.log},
+		Region:      a.cfg.Region, FIPS: a.cfg.FIPS,
+	})
+}
+
+// onBehalf is how services are asked with the credentials of execution roles.
+func (a *agent) onBehalf(roles *credentials.Store) awsenv.JSONOptions {
+	return awsenv.JSONOptions{
+		HTTP: a.verified, IPv6Only: a.ipv6Only, UserAgent: a.userAgent, Log: a.log,
+		Credentials: func(id string) aws.CredentialsProvider { return executionRole(roles, id) },
+	}
+}
+
+// roleOf tells the role behind a set of credentials.
+func roleOf(roles *credentials.Store) func(id string) (string, bool) {
+	return func(id string) (string, bool) {
+		set, ok := roles.Get(id)
+		return set.RoleARN, ok
+	}
 }
 
 // Previews are the hooks that an agent with these settings would have, as far as they
@@ -23,7 +61,11 @@ func Previews(cfg *config.Config, os string) []engine.Hook {
 	if os == "linux" && cfg.TaskCPUMemLimit {
 		list = append(list, cgroup.Hook{})
 	}
-	return list
+	var fetched secrets.Options
+	return append(list, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{}))
 }
 
-var _ engine.Sweeper = cgroup.Hook{}
+var (
+	_ engine.Sweeper = cgroup.Hook{}
+	_ engine.Sweeper = (*envfile.Hook)(nil)
+)

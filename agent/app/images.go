@@ -46,10 +46,7 @@ func (a *agent) images(roles *credentials.Store) (*images, error) {
 		Limits: image.Limits{Manifest: a.cfg.ManifestPullTimeout, Pull: a.cfg.ImagePullTimeout},
 		Logins: image.Logins{
 			Engine: registries, ECR: a.ecrTokens(roles), Secrets: a.registrySecrets(roles),
-			Role: func(id string) (string, bool) {
-				set, ok := roles.Get(id)
-				return set.RoleARN, ok
-			},
+			Role: roleOf(roles),
 		},
 	})
 	i.cleaner = a.imageCleaner(i, behavior)
@@ -126,10 +123,7 @@ func (a *agent) ecrTokens(roles *credentials.Store) *ecr.Client {
 
 // registrySecrets asks Secrets Manager with the credentials of execution roles.
 func (a *agent) registrySecrets(roles *credentials.Store) *asm.Client {
-	return asm.New(asm.Options{
-		HTTP: a.http, IPv6Only: a.ipv6Only, UserAgent: a.userAgent, Log: a.log,
-		Credentials: func(id string) aws.CredentialsProvider { return executionRole(roles, id) },
-	})
+	return asm.New(a.onBehalf(roles))
 }
 
 // executionRole gives the credentials of a role; nil for an id that is not known.

@@ -30,7 +30,7 @@ const maxReply = 4 << 20
 
 const maxStandardDelay = 20 * time.Second
 
-// Caller sends signed POST requests to one service and repeats those that failed
+// Caller sends signed requests to one service and repeats those that failed
 // in a way that may pass (docs/spec/01 section 1.1). It is safe for concurrent use
 // as long as its fields are not changed.
 type Caller struct {
@@ -45,11 +45,13 @@ type Caller struct {
 	Log         *zap.Logger
 }
 
-// Call is one operation. Header is sent with each attempt; Decode judges and reads
-// the reply. When the error of Decode has a method Retryable() bool that says
+// Call is one operation: a POST to the endpoint, unless Method and URL say otherwise.
+// Header is sent with each attempt; Decode judges and reads the reply. When the error of Decode has a method Retryable() bool that says
 // true, the call is attempted again.
 type Call struct {
 	Operation string
+	Method    string
+	URL       string
 	Header    http.Header
 	Body      []byte
 	Decode    func(status int, header http.Header, body []byte) error
@@ -132,7 +134,13 @@ func AttemptsFrom(getenv func(string) string, fallback int) int {
 }
 
 func (c *Caller) attempt(ctx context.Context, call Call, id string, attempt, attempts int) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(), bytes.NewReader(call.Body))
+	if call.Method == "" {
+		call.Method = http.MethodPost
+	}
+	if call.URL == "" {
+		call.URL = c.url()
+	}
+	req, err := http.NewRequestWithContext(ctx, call.Method, call.URL, bytes.NewReader(call.Body))
 	if err != nil {
 		return fmt.Errorf("build the request: %w", err)
 	}
@@ -173,7 +181,9 @@ func (c *Caller) sign(ctx context.Context, req *http.Request, body []byte) error
 		return fmt.Errorf("get credentials: %w", err)
 	}
 	hash := sha256.Sum256(body)
-	err = v4.NewSigner().SignHTTP(ctx, creds, req, hex.EncodeToString(hash[:]), c.Service, c.Region, time.Now())
+	// Paths of S3 are keys, which are escaped once.
+	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = c.Service == "s3" })
+	err = signer.SignHTTP(ctx, creds, req, hex.EncodeToString(hash[:]), c.Service, c.Region, time.Now())
 	if err != nil {
 		return fmt.Errorf("sign the request: %w", err)
 	}

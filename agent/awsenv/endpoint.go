@@ -10,12 +10,15 @@ import (
 // section 1.1, docs/spec/03 section 7.2).
 type EndpointOptions struct {
 	Service string // first label of the host, such as "ecs"
-	Region  string
+	// Variable is the name by which AWS_ENDPOINT_URL_<VARIABLE> calls the service; empty:
+	// Service in capitals.
+	Variable string
+	Region   string
 	// Override is used as it is, with https:// in front when it has no scheme.
 	Override string
 	// IPv6Only selects the dual-stack endpoint.
 	IPv6Only bool
-	// Getenv looks up AWS_ENDPOINT_URL_<SERVICE>, AWS_ENDPOINT_URL,
+	// Getenv looks up AWS_ENDPOINT_URL_<VARIABLE>, AWS_ENDPOINT_URL,
 	// AWS_IGNORE_CONFIGURED_ENDPOINT_URLS, AWS_USE_DUALSTACK_ENDPOINT and
 	// AWS_USE_FIPS_ENDPOINT; usually os.Getenv.
 	Getenv func(string) string
@@ -29,8 +32,11 @@ func Endpoint(o EndpointOptions) (string, error) {
 		}
 		return checkEndpoint("endpoint override", o.Override)
 	}
+	if o.Variable == "" {
+		o.Variable = strings.ToUpper(o.Service)
+	}
 	if !isTrue(o.Getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")) {
-		for _, name := range []string{"AWS_ENDPOINT_URL_" + strings.ToUpper(o.Service), "AWS_ENDPOINT_URL"} {
+		for _, name := range []string{"AWS_ENDPOINT_URL_" + o.Variable, "AWS_ENDPOINT_URL"} {
 			if v := o.Getenv(name); v != "" {
 				return checkEndpoint(name, v)
 			}

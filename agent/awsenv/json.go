@@ -15,7 +15,7 @@ import (
 
 // JSONOptions are the parts and settings of a client that makes single calls to services
 // that speak JSON 1.1, each signed with the credentials of whom it is made for, without
-// the SDK's clients for whole services. HTTP and Credentials are required.
+// the SDK's clients for whole services. HTTP and Credentials are required for calls.
 type JSONOptions struct {
 	HTTP *http.Client // its Timeout is replaced
 	// Credentials gives the provider for a set of execution credentials; nil for an id
@@ -23,6 +23,7 @@ type JSONOptions struct {
 	Credentials func(credentialsID string) aws.CredentialsProvider
 	IPv6Only    bool
 	UserAgent   string
+	Attempts    int                 // of a call; 0 means StandardAttempts
 	Getenv      func(string) string // nil: os.Getenv
 	Log         *zap.Logger
 }
@@ -36,7 +37,10 @@ func (o JSONOptions) Complete(roundTrip time.Duration) JSONOptions {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	client := *o.HTTP
+	client := http.Client{}
+	if o.HTTP != nil {
+		client = *o.HTTP
+	}
 	client.Timeout = roundTrip
 	o.HTTP = &client
 	return o
@@ -61,7 +65,7 @@ func (o *JSONOptions) Do(ctx context.Context, call JSONCall, read func(reply []b
 	}
 	caller := Caller{
 		Service: call.Service, Region: call.Region, Endpoint: call.Endpoint, Credentials: call.Credentials,
-		Client: o.HTTP, UserAgent: o.UserAgent, Log: o.Log,
+		Client: o.HTTP, UserAgent: o.UserAgent, Attempts: o.Attempts, Log: o.Log,
 	}
 	return caller.Do(ctx, Call{
 		Operation: operation,

@@ -20,8 +20,6 @@ var needs = []struct {
 	{"S3 Files volumes are not supported by this agent", anyVolume(task.VolumeS3)},
 	{"EBS volumes are not supported by this agent", anyVolume(task.VolumeEBS)},
 	{"FSx for Windows File Server volumes are not supported by this agent", anyVolume(task.VolumeFSx)},
-	{"secrets are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.Secrets) > 0 })},
-	{"environment files are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.EnvFiles) > 0 })},
 	{"FireLens is not supported by this agent", anyContainer(func(c *task.Container) bool {
 		return c.FireLens != nil || logDriver(c) == "awsfirelens"
 	})},

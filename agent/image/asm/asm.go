@@ -20,11 +20,9 @@ import (
 )
 
 const (
-	service = "secretsmanager"
-	target  = service + ".GetSecretValue"
-	// endpointVariable is how AWS's libraries call the endpoint of this service.
-	endpointVariable = "AWS_ENDPOINT_URL_SECRETS_MANAGER"
-	ignoreVariable   = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+	service  = "secretsmanager"
+	target   = service + ".GetSecretValue"
+	variable = "SECRETS_MANAGER" // in AWS_ENDPOINT_URL_…
 )
 
 // roundTrip bounds one attempt.
@@ -73,12 +71,8 @@ var _ image.RegistrySecrets = (*Client)(nil)
 // endpoint is what the environment says, or the region's own (docs/spec/03 section
 // 7.2).
 func (c *Client) endpoint(region string) (string, error) {
-	override := ""
-	if !strings.EqualFold(c.opts.Getenv(ignoreVariable), "true") {
-		override = c.opts.Getenv(endpointVariable)
-	}
 	return awsenv.Endpoint(awsenv.EndpointOptions{
-		Service: service, Region: region, Override: override, IPv6Only: c.opts.IPv6Only, Getenv: c.opts.Getenv,
+		Service: service, Variable: variable, Region: region, IPv6Only: c.opts.IPv6Only, Getenv: c.opts.Getenv,
 	})
 }
 

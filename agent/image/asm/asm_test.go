@@ -86,9 +86,9 @@ func TestEndpoints(t *testing.T) {
 	}{
 		{"region of the definition", task.ASMAuth{CredentialsParameter: arn, Region: "us-gov-west-1"}, nil, "https://secretsmanager.us-gov-west-1.amazonaws.com/"},
 		{"region of the secret", task.ASMAuth{CredentialsParameter: arn}, nil, "https://secretsmanager.eu-west-1.amazonaws.com/"},
-		{"of the service", task.ASMAuth{CredentialsParameter: arn}, map[string]string{endpointVariable: "http://127.0.0.1:1"}, "http://127.0.0.1:1/"},
+		{"of the service", task.ASMAuth{CredentialsParameter: arn}, map[string]string{"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}, "http://127.0.0.1:1/"},
 		{"of all services", task.ASMAuth{CredentialsParameter: arn}, map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:2"}, "http://127.0.0.1:2/"},
-		{"ignored", task.ASMAuth{CredentialsParameter: arn}, map[string]string{endpointVariable: "http://127.0.0.1:1", ignoreVariable: "true"}, "https://secretsmanager.eu-west-1.amazonaws.com/"},
+		{"ignored", task.ASMAuth{CredentialsParameter: arn}, map[string]string{"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, "https://secretsmanager.eu-west-1.amazonaws.com/"},
 	} {
 		tr := &transport{answers: []string{holding(`{"username":"u","password":"p"}`)}}
 		if _, err := client(tr, tt.env).Login(context.Background(), tt.ref, "role"); err != nil {

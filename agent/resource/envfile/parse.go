@@ -1,0 +1,49 @@
+package envfile
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+)
+
+// object names one of S3.
+type object struct{ bucket, key string }
+
+// parseObject reads the ARN of an object, of any partition.
+func parseObject(value string) (object, error) {
+	wrong := fmt.Errorf("unable to parse bucket and key from s3 ARN specified in environmentFile %s, error: invalid s3 arn: %s", value, value)
+	a, err := arn.Parse(value)
+	if err != nil || a.Partition == "" || a.Service != "s3" || a.Region != "" || a.AccountID != "" {
+		return object{}, wrong
+	}
+	bucket, key, ok := strings.Cut(a.Resource, "/")
+	if !ok || bucket == "" || key == "" || strings.ContainsAny(bucket, ":@?#%\\") {
+		return object{}, wrong
+	}
+	return object{bucket, key}, nil
+}
+
+// parse reads the variables of a file, one a line: what is before the first "=" is the
+// name, all that follows the value, as it is. Lines that begin with "#", or have no name
+// or no "=", are skipped; of two lines with one name the last counts.
+func parse(text []byte) (map[string]string, error) {
+	variables := make(map[string]string)
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	number := 0
+	for lines.Scan() {
+		number++
+		line := lines.Text()
+		name, value, ok := strings.Cut(line, "=")
+		if ok && name != "" && line[0] != '#' {
+			variables[name] = value
+		}
+	}
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return nil, fmt.Errorf("line %d is longer than %d bytes", number+1, bufio.MaxScanTokenSize-1)
+	}
+	return variables, lines.Err()
+}

@@ -23,8 +23,8 @@ import (
 )
 
 type settings struct {
-	programs, engine, definition string
-	once                         bool
+	programs, engine, definition, services string
+	once                                   bool
 }
 
 func main() {
@@ -32,6 +32,7 @@ func main() {
 	flag.StringVar(&s.programs, "programs", "bin", "`folder` of ecs-agent, ecs-local and the example programs (below examples/)")
 	flag.StringVar(&s.engine, "engine", "scripts/engine", "`script` that makes sure a Docker engine answers")
 	flag.StringVar(&s.definition, "definition", "examples/web.json", "task definition `file`")
+	flag.StringVar(&s.services, "services", "examples/services", "`folder` that stands for Parameter Store, Secrets Manager, S3 and ECR")
 	flag.BoolVar(&s.once, "once", false, "stop the task at once and end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -148,7 +149,7 @@ func (d *demo) startEngine(ctx context.Context) error {
 	} else {
 		d.say("Docker engine: %s", host)
 	}
-	d.stack, err = harness.NewStack(harness.Options{Programs: d.programs, Dir: filepath.Join(d.dir, "stack"), DockerHost: host})
+	d.stack, err = harness.NewStack(harness.Options{Programs: d.programs, Dir: filepath.Join(d.dir, "stack"), DockerHost: host, Services: d.services})
 	return err
 }
 

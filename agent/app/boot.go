@@ -29,10 +29,11 @@ type agent struct {
 	store     checkpoint
 	loaded    *store.Loaded
 	docker    *docker.Client
-	engineOf  docker.Version
+	returned  chan struct{} // Docker was found again
 	api       *ecsapi.Client
 	discovery *ecsapi.Discovery
 	me        registration.Result
+	offered   []capability.Attribute // with the latest registration
 	engine    *engine.Engine
 	endpoint  *taskEndpoint
 	usage     *stats.Collector // nil when metrics are disabled
@@ -53,7 +54,7 @@ type agent struct {
 
 // boot goes through the steps of docs/spec/01 section 1.3 up to registration.
 func boot(ctx context.Context, b *base) (*agent, error) {
-	a := &agent{base: b, paths: hostpath.NewPlanner(b.cfg)}
+	a := &agent{base: b, paths: hostpath.NewPlanner(b.cfg), returned: make(chan struct{}, 1)}
 	err := a.prepare(ctx)
 	if err == nil {
 		err = a.register(ctx)
@@ -109,14 +110,10 @@ func (a *agent) connectDocker(ctx context.Context) (err error) {
 		Create: a.cfg.ContainerCreateTimeout, Start: a.cfg.ContainerStartTimeout,
 		PullInactive: a.cfg.ImagePullInactivityTimeout,
 	}
-	a.docker, err = docker.New(ctx, docker.Options{Host: a.cfg.DockerEndpoint, Timeouts: limits, Observe: a.dockerObserver(), Log: a.log})
-	if err != nil {
-		if errors.Is(err, runtime.ErrInvalid) {
-			return terminal(err)
-		}
-		return err
+	a.docker, err = docker.New(ctx, docker.Options{Host: a.cfg.DockerEndpoint, Timeouts: limits, Observe: a.dockerObserver(), Returned: a.engineReturned, Log: a.log})
+	if errors.Is(err, runtime.ErrInvalid) {
+		return terminal(err)
 	}
-	a.engineOf, err = a.docker.Version(ctx)
 	return err
 }
 
@@ -134,8 +131,23 @@ func (a *agent) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.me, err = registration.Register(ctx, a.registrationMeans(), registration.Request{
-		Cluster: a.cfg.Cluster, InstanceARN: id.instanceARN, SavedCluster: id.cluster, Token: token,
+	a.me, err = registration.Register(ctx, a.registrationMeans(), a.offer(id.instanceARN, id.cluster, token, attributes))
+	if err != nil {
+		return err
+	}
+	a.offered = attributes
+	a.log.Info("registered", zap.String("instance", a.me.InstanceARN), zap.String("cluster", a.me.Cluster),
+		zap.Bool("again", id.instanceARN != ""))
+	a.endpoint.identified(a.me.Cluster, a.me.InstanceARN, a.me.AvailabilityZone)
+	a.endpoint.locate(ctx, a.imds, a.ipv6Only)
+	return a.saveIdentity(id)
+}
+
+// offer is what the instance presents itself with: as a new one, or as the one of the
+// ARN in the cluster it was registered in.
+func (a *agent) offer(instanceARN, cluster, token string, attributes []capability.Attribute) registration.Request {
+	return registration.Request{
+		Cluster: a.cfg.Cluster, InstanceARN: instanceARN, SavedCluster: cluster, Token: token,
 		Resources: registration.Resources{
 			CPUs: a.host.CPUs, MemoryMiB: a.host.MemoryMiB, ReservedMemoryMiB: int64(a.cfg.ReservedMemory),
 			Ports: a.cfg.ReservedPorts, PortsUDP: a.cfg.ReservedPortsUDP,
@@ -143,15 +155,7 @@ func (a *agent) register(ctx context.Context) error {
 		GPUs:       a.gpus.GPUIDs,
 		Attributes: attributes, Custom: a.cfg.InstanceAttributes, Tags: a.cfg.ContainerInstanceTags,
 		NoIdentity: a.cfg.External || a.cfg.NoIID,
-	})
-	if err != nil {
-		return err
 	}
-	a.log.Info("registered", zap.String("instance", a.me.InstanceARN), zap.String("cluster", a.me.Cluster),
-		zap.Bool("again", id.instanceARN != ""))
-	a.endpoint.identified(a.me.Cluster, a.me.InstanceARN, a.me.AvailabilityZone)
-	a.endpoint.locate(ctx, a.imds, a.ipv6Only)
-	return a.saveIdentity(id)
 }
 
 func (a *agent) registrationMeans() registration.Options {

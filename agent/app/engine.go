@@ -72,9 +72,10 @@ func Mapping(cfg *config.Config, host platform.Host, os, cluster string) dockers
 }
 
 func (a *agent) builder(roles *credentials.Store) *dockerspec.Builder {
-	env := Mapping(a.cfg, a.host, a.engineOf.OS, a.me.Cluster)
+	v := a.docker.Version()
+	env := Mapping(a.cfg, a.host, v.OS, a.me.Cluster)
 	env.KnowsCredentials = known{roles}.Has
-	env.OldEngine = a.engineOf.Server != "" && versions.LessThan(a.engineOf.Server, "18.09.0")
+	env.OldEngine = v.Server != "" && versions.LessThan(v.Server, "18.09.0")
 	return dockerspec.New(env, rand.Uint64)
 }
 

@@ -22,9 +22,10 @@ var implemented = capability.Implemented(
 
 // facts gathers what decides about attributes, after the survey.
 func (a *agent) facts() capability.Facts {
+	v := a.docker.Version()
 	facts := capability.Facts{
 		OS: a.host.OSType, External: a.cfg.External, Implemented: implemented,
-		DockerAPIs:    capability.DockerAPIs(a.host.OSType, a.engineOf.MaxAPI, a.engineOf.MinAPI),
+		DockerAPIs:    capability.DockerAPIs(a.host.OSType, v.MaxAPI, v.MinAPI),
 		VolumePlugins: a.volumePlugins,
 		PauseImage:    a.pause != nil,
 		GPU:           a.cfg.GPUSupport, GPUDriver: a.gpus.DriverVersion,

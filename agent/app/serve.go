@@ -162,7 +162,7 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 		a.readMetrics(roles, reporter, map[string]func() bool{"acs": session.Connected, "tcs": telemetry.Connected})
 		parts = append(parts, part{"metrics", a.serveMetrics})
 	}
-	parts = append(parts, part{"doctor", a.health.doctor.Run})
+	parts = append(parts, part{"doctor", a.health.doctor.Run}, part{"offer", a.keepOffer})
 	if keepRules != nil {
 		parts = append(parts, part{"packet rules", keepRules})
 	}
@@ -221,7 +221,7 @@ func (a *agent) session(roles *credentials.Store, attachments *network.Attachmen
 	return acs.New(acs.Options{
 		Cluster: a.me.Cluster, InstanceARN: a.me.InstanceARN, Region: a.cfg.Region,
 		AgentVersion: version.Number(), AgentHash: version.ShortCommit(),
-		DockerVersion: func() string { return a.engineOf.Server },
+		DockerVersion: func() string { return a.docker.Version().Server },
 		Discover: func(ctx context.Context) (string, error) {
 			out, err := a.discovery.Endpoints(ctx, a.me.InstanceARN, a.me.Cluster)
 			if err != nil {

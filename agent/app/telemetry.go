@@ -125,7 +125,7 @@ func (a *agent) telemetry(usage *stats.Collector) (*tcs.Session, error) {
 	o := tcs.Options{
 		Cluster: a.me.Cluster, InstanceARN: a.me.InstanceARN, Region: a.cfg.Region,
 		AgentVersion: version.Number(), AgentHash: version.ShortCommit(),
-		DockerVersion: func() string { return a.engineOf.Server },
+		DockerVersion: func() string { return a.docker.Version().Server },
 		Discover: func(ctx context.Context) (string, error) {
 			out, err := a.discovery.Endpoints(ctx, a.me.InstanceARN, a.me.Cluster)
 			if err != nil {

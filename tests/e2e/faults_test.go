@@ -153,6 +153,48 @@ func TestEngineRefusesToCreate(t *testing.T) {
 	e.alive()
 }
 
+// Another engine comes in the place of the one the instance registered with: it is
+// registered anew with what this one can do, and its task goes on.
+func TestAnotherEngine(t *testing.T) {
+	e := start(t)
+	task := e.running(definition(sleeper("app")))
+	knows := func(version string) func() (bool, error) {
+		return func() (bool, error) {
+			return e.hasAttribute("com.amazonaws.ecs.capability.docker-remote-api." + version), nil
+		}
+	}
+	if has, _ := knows("1.32")(); !has {
+		t.Fatal("the instance does not say that it knows the API 1.32")
+	}
+	e.engine.SetIntercept(func(c proxy.Call, w http.ResponseWriter, _ *http.Request) bool {
+		switch c.String() {
+		case "GET /version":
+			_, _ = w.Write([]byte(`{"Version":"17.06.2","ApiVersion":"1.29","MinAPIVersion":"1.24","Os":"linux"}`))
+		case "GET /plugins":
+			_, _ = w.Write([]byte(`[{"Name":"rexray/ebs:latest","Enabled":true}]`))
+		default:
+			return false
+		}
+		return true
+	})
+	e.engine.CloseStreams()
+	e.eventually(patience, "the older engine's attributes", func() (bool, error) {
+		has, err := knows("1.32")()
+		return !has, err
+	})
+	for _, name := range []string{"com.amazonaws.ecs.capability.docker-remote-api.1.29", "ecs.capability.docker-plugin.rexray/ebs.latest"} {
+		if !e.hasAttribute(name) {
+			t.Errorf("attribute %s is missing", name)
+		}
+	}
+	e.stop(task.TaskARN)
+	e.alive()
+	e.engine.SetIntercept(nil)
+	e.engine.CloseStreams()
+	e.eventually(patience, "the newer engine's attributes", knows("1.32"))
+	e.alive()
+}
+
 func TestEventStreamIsLost(t *testing.T) {
 	e := start(t)
 	task := e.running(definition(sleeper("app")))

@@ -152,3 +152,38 @@ func TestHealthCheck(t *testing.T) {
 	equal(t, "interval", info.Config.Healthcheck.Interval, 5*time.Second)
 	e.stop(task.TaskARN)
 }
+
+// The health of a task is the worst of its essential containers' that have a check, and
+// nothing that the agent acts on.
+func TestHealthOfTasks(t *testing.T) {
+	e := start(t)
+	checked := func(name string, more M) M {
+		c := sh(name, "touch /ok; trap 'exit 0' TERM; sleep 3600 & while :; do wait; done", more)
+		c["healthCheck"] = M{"command": []string{"CMD", "test", "-e", "/ok"}, "interval": 5, "retries": 1}
+		return c
+	}
+	task := e.running(definition(checked("web", nil), checked("db", nil), checked("extra", M{"essential": false}), sleeper("plain")))
+	health := func(name, want, ofTask string) {
+		t.Helper()
+		got, err := e.ECS.Await(e.ctx, task.TaskARN, "health of "+name, func(t harness.Task) bool {
+			return t.Container(name).HealthStatus == want && t.HealthStatus == ofTask
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "status", got.LastStatus, "RUNNING")
+		equal(t, "health of plain", got.Container("plain").HealthStatus, "UNKNOWN")
+	}
+	health("web", "HEALTHY", "HEALTHY")
+	spoil := func(name string) {
+		t.Helper()
+		if _, err := e.exec(task.Container(name).RuntimeID, "rm", "/ok"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil("extra")
+	health("extra", "UNHEALTHY", "HEALTHY")
+	spoil("db")
+	health("db", "UNHEALTHY", "UNHEALTHY")
+	e.stop(task.TaskARN)
+}

@@ -33,6 +33,9 @@ type Options struct {
 	// Timeouts are the limits of the operations; zero fields take the defaults.
 	Timeouts Timeouts
 	Observe  Observer // may be nil
+	// Returned is called whenever the engine was found again after its event stream
+	// broke: it may be another one. It must not block; may be nil.
+	Returned func()
 	Log      *zap.Logger
 }
 
@@ -43,6 +46,7 @@ type Client struct {
 	limits   Timeouts
 	log      *zap.Logger
 	observe  Observer
+	returned func()
 	session  atomic.Pointer[session]
 	answered atomic.Int64 // when the engine last answered a call, in Unix nanoseconds
 }
@@ -64,7 +68,7 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 		tls:     opts.TLS,
 		limits:  opts.Timeouts.or(DefaultTimeouts(goruntime.GOOS)),
 		log:     opts.Log,
-		observe: opts.Observe,
+		observe: opts.Observe, returned: opts.Returned,
 	}
 	if c.host == "" {
 		c.host = client.DefaultDockerHost

@@ -58,9 +58,7 @@ func (v Version) RemoteAPIs() []string {
 
 // Version returns what the engine said of itself when the client connected to it
 // last. It makes no call: Watch keeps it fresh across restarts of the engine.
-func (c *Client) Version(context.Context) (Version, error) {
-	return c.session.Load().version, nil
-}
+func (c *Client) Version() Version { return c.session.Load().version }
 
 // Ping asks the engine whether it answers.
 func (c *Client) Ping(ctx context.Context) error {

@@ -125,6 +125,9 @@ func (s *stream) once(ctx context.Context, again bool, event func(events.Message
 		if err := s.client.negotiate(ctx); err != nil {
 			return err
 		}
+		if s.client.returned != nil {
+			s.client.returned()
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	messages, errs := s.client.api().Events(ctx, events.ListOptions{

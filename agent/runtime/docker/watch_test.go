@@ -141,7 +141,7 @@ func TestWatchNoticesAnotherEngine(t *testing.T) {
 	if e := w.next(t); e.Type != runtime.EventReconnected {
 		t.Fatalf("got %+v", e)
 	}
-	if v, _ := c.Version(t.Context()); v.Server != "28" || v.API != "1.45" {
+	if v := c.Version(); v.Server != "28" || v.API != "1.45" {
 		t.Errorf("version %+v", v)
 	}
 }

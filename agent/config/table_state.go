@@ -158,7 +158,7 @@ func imageSettings() []Setting {
 			"Time since its pull before an image may be removed.",
 			func(c *Config) *time.Duration { return &c.ImageMinimumCleanupAge })), cleanupOn),
 		needing(both("1h", limited("NON_ECS_IMAGE_MINIMUM_CLEANUP_AGE", "NonECSMinimumImageDeletionAge", positive,
-			"Time since its creation before an untracked image may be removed.",
+			"Time since the agent saw it first before an untracked image may be removed.",
 			func(c *Config) *time.Duration { return &c.NonECSImageMinimumCleanupAge })), cleanupOn, untrackedOn),
 		both("5", Setting{
 			Name: "ECS_NUM_IMAGES_DELETE_PER_CYCLE", JSON: "NumImagesToDeletePerCycle",

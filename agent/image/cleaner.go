@@ -72,6 +72,7 @@ type Cleaner struct {
 	opts  CleanerOptions
 	kick  chan struct{}
 	state diskState
+	seen  map[string]time.Time // when images of others were seen first
 }
 
 // NewCleaner makes a cleaner.

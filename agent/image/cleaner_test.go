@@ -108,6 +108,10 @@ func TestCleanerCycle(t *testing.T) {
 			if tt.host != nil {
 				tt.host(h)
 			}
+			c.seen = map[string]time.Time{}
+			for id, img := range h.images {
+				c.seen[id] = img.Created
+			}
 			if err := c.Cycle(context.Background()); err != nil {
 				t.Fatal(err)
 			}

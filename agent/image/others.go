@@ -66,7 +66,8 @@ func (c *Cleaner) owned(container *runtime.Container) bool {
 }
 
 // otherImages are the images that the agent has not used and that may be removed, the
-// smallest first.
+// smallest first. Docker tells when an image was built, which may be long ago, and not
+// when it was pulled: its age counts from when it was seen here first.
 func (c *Cleaner) otherImages(ctx context.Context, used map[string]bool) ([]runtime.Image, error) {
 	all, err := c.opts.Engine.ListImages(ctx)
 	if err != nil {
@@ -77,15 +78,22 @@ func (c *Cleaner) otherImages(ctx context.Context, used map[string]bool) ([]runt
 	for _, r := range c.opts.Accounts.Records() {
 		known[r.Image.ImageID] = true
 	}
+	seen := make(map[string]time.Time, len(all))
 	all = slices.DeleteFunc(slices.Clone(all), func(img runtime.Image) bool {
-		return known[img.ID] || used[img.ID] || c.excluded(img.Tags) || now.Sub(img.Created) < c.opts.UntrackedAge
+		first, ok := c.seen[img.ID]
+		if !ok {
+			first = now
+		}
+		seen[img.ID] = first
+		return known[img.ID] || used[img.ID] || c.excluded(img.Tags) || now.Sub(first) < c.opts.UntrackedAge
 	})
+	c.seen = seen
 	slices.SortStableFunc(all, func(a, b runtime.Image) int { return cmp.Compare(a.Size, b.Size) })
 	return all, nil
 }
 
-// removeOther removes an image that the agent has not used, unless it came here a
-// short time ago: an image may have been built long before.
+// removeOther removes an image that the agent has not used, unless it was given a name a
+// short time ago.
 func (c *Cleaner) removeOther(ctx context.Context, img runtime.Image) bool {
 	seen, err := c.opts.Engine.InspectImage(ctx, img.ID)
 	if err != nil || c.opts.Now().Sub(seen.Tagged) < c.opts.UntrackedAge {

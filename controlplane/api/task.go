@@ -70,6 +70,7 @@ type Attachment struct {
 type NetworkInterface struct {
 	AttachmentID string `json:"attachmentId"`
 	IPv4Address  string `json:"privateIpv4Address,omitempty"`
+	IPv6Address  string `json:"ipv6Address,omitempty"`
 }
 
 // NetworkBinding is a published port.

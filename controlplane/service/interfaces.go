@@ -3,6 +3,7 @@ package service
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -19,6 +20,11 @@ import (
 type VPC interface {
 	// Subnet is where tasks' addresses come from, with the gateway as its address.
 	Subnet() netip.Prefix
+	// Subnet6 is the same for IPv6; not valid where tasks have no IPv6.
+	Subnet6() netip.Prefix
+	// IPv6Only has tasks without an IPv4 address; each counts as the one of Subnet that
+	// its MAC address has.
+	IPv6Only() bool
 	// Attach makes the interface appear on the container instance. One that is there
 	// stays.
 	Attach(i wire.NetworkInterface) error
@@ -54,18 +60,34 @@ func (e *eni) id() string {
 
 // show adds the interface to what users see of the task.
 func (e *eni) show(v *api.Task) {
-	address := e.Interface.IPv4[0].Address
-	v.Attachments = []api.Attachment{{ID: e.id(), Type: "ElasticNetworkInterface", Status: e.Status, Details: []api.KeyValue{
+	a := api.Attachment{ID: e.id(), Type: "ElasticNetworkInterface", Status: e.Status, Details: []api.KeyValue{
 		{Name: "subnetId", Value: e.Subnet}, {Name: "networkInterfaceId", Value: e.Interface.EC2ID},
 		{Name: "macAddress", Value: e.Interface.MAC}, {Name: "privateDnsName", Value: e.Interface.DNSName},
-		{Name: "privateIPv4Address", Value: address},
-	}}}
+	}}
+	shown := api.NetworkInterface{AttachmentID: e.id()}
+	if len(e.Interface.IPv4) > 0 {
+		shown.IPv4Address = e.Interface.IPv4[0].Address
+		a.Details = append(a.Details, api.KeyValue{Name: "privateIPv4Address", Value: shown.IPv4Address})
+	}
+	if len(e.Interface.IPv6) > 0 {
+		shown.IPv6Address = e.Interface.IPv6[0].Address
+	}
+	v.Attachments = []api.Attachment{a}
 	if e.Status == eniAttaching {
 		return
 	}
 	for i := range v.Containers {
-		v.Containers[i].NetworkInterfaces = []api.NetworkInterface{{AttachmentID: e.id(), IPv4Address: address}}
+		v.Containers[i].NetworkInterfaces = []api.NetworkInterface{shown}
 	}
+}
+
+// place is the address of the IPv4 subnet that the interface has, or counts as.
+func (e *eni) place() (netip.Addr, bool) {
+	mac, err := net.ParseMAC(e.Interface.MAC)
+	if err != nil || len(mac) != 6 {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom4([4]byte(mac[2:])), true
 }
 
 // provisioning reports whether the task waits for its interface.
@@ -87,7 +109,7 @@ func (st *state) usedAddresses() map[netip.Addr]bool {
 			if tk.ENI == nil {
 				continue
 			}
-			if a, err := netip.ParseAddr(tk.ENI.Interface.IPv4[0].Address); err == nil {
+			if a, ok := tk.ENI.place(); ok {
 				used[a] = true
 			}
 		}
@@ -123,18 +145,31 @@ func (s *Service) newInterface(taskID, cluster string) (*eni, error) {
 		if used[address] || address == subnet.Addr() {
 			continue
 		}
-		b := address.As4()
 		return &eni{
 			Subnet: localSubnet, Status: eniAttaching, Until: s.opts.Now().Add(s.opts.AttachWait),
-			Interface: wire.NetworkInterface{
-				AttachmentARN: s.arn("attachment", cluster, uuid.NewString()), EC2ID: "eni-" + taskID[:17],
-				MAC:  fmt.Sprintf("06:ec:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3]),
-				IPv4: []wire.IPv4Address{{Primary: true, Address: address.String()}}, Gateway: subnet.String(),
-				DNSName: fmt.Sprintf("ip-%d-%d-%d-%d.%s.compute.internal", b[0], b[1], b[2], b[3], s.opts.Region),
-			},
+			Interface: s.interfaceAt(address, s.arn("attachment", cluster, uuid.NewString()), "eni-"+taskID[:17]),
 		}, nil
 	}
 	return nil, api.Errorf(api.ServerException, "No address is left in subnet %s.", subnet)
+}
+
+// interfaceAt is the interface with an address of the subnet, and the same of the IPv6
+// subnet.
+func (s *Service) interfaceAt(address netip.Addr, attachment, id string) wire.NetworkInterface {
+	b := address.As4()
+	i := wire.NetworkInterface{AttachmentARN: attachment, EC2ID: id, MAC: fmt.Sprintf("06:ec:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])}
+	if p := s.opts.VPC.Subnet6(); p.IsValid() {
+		host := p.Masked().Addr().As16()
+		copy(host[12:], b[:])
+		i.IPv6, i.Gateway6 = []wire.IPv6Address{{Primary: true, Address: netip.AddrFrom16(host).String()}}, p.String()
+	}
+	if s.opts.VPC.IPv6Only() {
+		i.DNSName = id + "." + s.opts.Region + ".compute.internal"
+		return i
+	}
+	i.IPv4, i.Gateway = []wire.IPv4Address{{Primary: true, Address: address.String()}}, s.opts.VPC.Subnet().String()
+	i.DNSName = fmt.Sprintf("ip-%d-%d-%d-%d.%s.compute.internal", b[0], b[1], b[2], b[3], s.opts.Region)
+	return i
 }
 
 // newestHost is which address of the subnet the newest task got; 0 for none.
@@ -145,7 +180,7 @@ func (st *state) newestHost(subnet netip.Prefix) int {
 		if tk.ENI == nil || tk.Seq <= newest {
 			continue
 		}
-		if a, err := netip.ParseAddr(tk.ENI.Interface.IPv4[0].Address); err == nil && subnet.Contains(a) {
+		if a, ok := tk.ENI.place(); ok && subnet.Contains(a) {
 			newest, host = tk.Seq, int(number(a)-number(subnet.Masked().Addr()))
 		}
 	}

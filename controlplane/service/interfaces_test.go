@@ -14,14 +14,18 @@ import (
 
 // subnet is a VPC that keeps what it is told.
 type subnet struct {
-	prefix netip.Prefix
+	prefix  netip.Prefix
+	prefix6 netip.Prefix
+	only6   bool
 
 	mu       sync.Mutex
 	attached []string // MAC addresses
 	refuse   error
 }
 
-func (s *subnet) Subnet() netip.Prefix { return s.prefix }
+func (s *subnet) Subnet() netip.Prefix  { return s.prefix }
+func (s *subnet) Subnet6() netip.Prefix { return s.prefix6 }
+func (s *subnet) IPv6Only() bool        { return s.only6 }
 
 func (s *subnet) Attach(i wire.NetworkInterface) error {
 	s.mu.Lock()
@@ -191,5 +195,38 @@ func TestSubnetIsFull(t *testing.T) {
 	w.s.Connected(host, true, "1.105.1", "1a2b3c4d", "25.0.8")
 	if none := w.runInVPC(); len(none.Tasks) != 0 || none.Failures[0].Reason != api.ReasonENI {
 		t.Errorf("without a VPC: %+v", none)
+	}
+}
+
+// With IPv6, the last bytes of both addresses are the same.
+func TestInterfaceWithIPv6(t *testing.T) {
+	w, net, _ := inVPC(t, "10.20.1.1/24", time.Hour)
+	net.prefix6 = netip.MustParsePrefix("fd20:ec5::1/64")
+	show := func() (wire.NetworkInterface, api.Task) {
+		t.Helper()
+		task := w.runInVPC().Tasks[0]
+		told := w.link.announcements()
+		i := told[len(told)-1].Interface
+		w.confirm(task.TaskARN, i.AttachmentARN)
+		return i, w.describe(task.TaskARN)
+	}
+	i, task := show()
+	if i.IPv4[0].Address != "10.20.1.4" || i.IPv6[0] != (wire.IPv6Address{Primary: true, Address: "fd20:ec5::a14:104"}) || i.Gateway6 != "fd20:ec5::1/64" {
+		t.Errorf("interface %+v", i)
+	}
+	if got := task.Containers[0].NetworkInterfaces[0]; got.IPv4Address != "10.20.1.4" || got.IPv6Address != "fd20:ec5::a14:104" {
+		t.Errorf("shown %+v", got)
+	}
+	net.only6 = true
+	i, task = show()
+	if len(i.IPv4) != 0 || i.Gateway != "" || i.IPv6[0].Address != "fd20:ec5::a14:105" || i.MAC != "06:ec:0a:14:01:05" {
+		t.Errorf("interface without IPv4 %+v", i)
+	}
+	if got := task.Containers[0].NetworkInterfaces[0]; got.IPv4Address != "" || got.IPv6Address != "fd20:ec5::a14:105" {
+		t.Errorf("shown without IPv4 %+v", got)
+	}
+	w.submit(task.TaskARN, api.StatusStopped)
+	if i, _ = show(); i.IPv6[0].Address != "fd20:ec5::a14:106" {
+		t.Errorf("the next has %+v", i)
 	}
 }

@@ -6,13 +6,14 @@
 //	vpcbr 10.20.1.1/24
 //	├ v0a140104 ─────────────── veth ─────────────── ecsx0a140104 ──▶ eth0 of a task
 //	├ v0a140105 ─────────────── veth ─────────────── ecsx0a140105 ──▶ eth0 of another
-//	lo 169.254.169.254/32, with instance metadata
+//	lo 169.254.169.254/32 and fd00:ec2::254/128, with instance metadata
 //
 // Both ends have the last four bytes of the MAC address in their names. Nothing of the
 // host itself is changed but that the ends appear there.
 package vpc
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -26,6 +27,8 @@ import (
 const (
 	DefaultName   = "ecs-local"
 	DefaultSubnet = "10.20.1.1/24"
+	// DefaultSubnet6 is one to choose where IPv6 is wanted.
+	DefaultSubnet6 = "fd20:ec5::1/64"
 	// TestLinks is the value of ECS_TEST_ENI_LINKS with which an agent takes these
 	// interfaces for elastic ones.
 	TestLinks = "veth:ecsx*"
@@ -39,6 +42,10 @@ type Options struct {
 	Host string
 	// Subnet is the gateway's address with the subnet's prefix length.
 	Subnet netip.Prefix
+	// Subnet6 is the same for IPv6, with the length 64; not valid: there is no IPv6.
+	Subnet6 netip.Prefix
+	// IPv6Only has interfaces without an IPv4 address.
+	IPv6Only bool
 	// Metadata answers on 169.254.169.254; nil: nobody does.
 	Metadata http.Handler
 	Log      *zap.Logger
@@ -55,6 +62,12 @@ func (o *Options) Check() error {
 	p := o.Subnet
 	if !p.IsValid() || !p.Addr().Is4() || p.Bits() < largest || p.Bits() > smallest || p.Addr() == p.Masked().Addr() {
 		return fmt.Errorf("subnet %q: want the gateway's IPv4 address with a prefix length of 16 to 28, such as %s", p, DefaultSubnet)
+	}
+	if p = o.Subnet6; p.IsValid() && (p.Addr().Is4() || p.Addr().Is4In6() || p.Bits() != 64 || p.Addr() == p.Masked().Addr()) {
+		return fmt.Errorf("IPv6 subnet %q: want the gateway's IPv6 address with the prefix length 64, such as %s", p, DefaultSubnet6)
+	}
+	if o.IPv6Only && !p.IsValid() {
+		return errors.New("interfaces without IPv4 need an IPv6 subnet")
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -26,6 +27,7 @@ import (
 const (
 	bridgeName = "vpcbr"
 	metadata   = "169.254.169.254"
+	metadata6  = "fd00:ec2::254"
 	spaces     = "/run/netns"
 	// mtu is that of elastic network interfaces.
 	mtu = 9001
@@ -39,8 +41,8 @@ type VPC struct {
 	router  *kernel.Space
 	bridge  netlink.Link
 
-	server *http.Server // nil: no metadata
-	served chan struct{}
+	server  *http.Server // nil: no metadata
+	serving sync.WaitGroup
 }
 
 // Open makes the VPC, or takes over what an earlier process left of it. The context
@@ -121,37 +123,63 @@ func (v *VPC) prepare() error {
 	if err != nil {
 		return err
 	}
-	local, err := netip.ParsePrefix(metadata + "/32")
-	if err != nil {
-		return err
+	err = errors.Join(v.router.LinkSetUp(lo), v.router.LinkSetUp(v.bridge), eni.AddAddress(v.router, v.bridge, v.options.Subnet))
+	if v.options.Subnet6.IsValid() {
+		err = errors.Join(err, eni.AddAddress(v.router, v.bridge, v.options.Subnet6))
 	}
-	return errors.Join(v.router.LinkSetUp(lo), v.router.LinkSetUp(v.bridge),
-		eni.AddAddress(v.router, v.bridge, v.options.Subnet), eni.AddAddress(v.router, lo, local))
+	for _, a := range v.metadata() {
+		ip := netip.MustParseAddr(a)
+		err = errors.Join(err, eni.AddAddress(v.router, lo, netip.PrefixFrom(ip, ip.BitLen())))
+	}
+	return err
+}
+
+// metadata are the addresses of instance metadata.
+func (v *VPC) metadata() []string {
+	if v.options.Subnet6.IsValid() {
+		return []string{metadata, metadata6}
+	}
+	return []string{metadata}
 }
 
 // serve answers requests for instance metadata in the VPC.
 func (v *VPC) serve(ctx context.Context) error {
-	var listener net.Listener
-	err := v.router.Do(func() (err error) {
-		listener, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(metadata, "80"))
-		return err
+	var listeners []net.Listener
+	err := v.router.Do(func() error {
+		for _, a := range v.metadata() {
+			l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(a, "80"))
+			if err != nil {
+				return err
+			}
+			listeners = append(listeners, l)
+		}
+		return nil
 	})
 	if err != nil {
+		for _, l := range listeners {
+			_ = l.Close() // nobody used it
+		}
 		return err
 	}
 	v.server = &http.Server{Handler: v.options.Metadata, ReadHeaderTimeout: 30 * time.Second, ErrorLog: zap.NewStdLog(v.log.Named("vpc"))}
-	v.served = make(chan struct{})
-	go func() {
-		defer close(v.served)
-		if err := v.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			v.log.Error("instance metadata not served in the VPC", zap.Error(err))
-		}
-	}()
+	for _, l := range listeners {
+		v.serving.Go(func() {
+			if err := v.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				v.log.Error("instance metadata not served in the VPC", zap.Error(err))
+			}
+		})
+	}
 	return nil
 }
 
 // Subnet implements service.VPC.
 func (v *VPC) Subnet() netip.Prefix { return v.options.Subnet }
+
+// Subnet6 implements service.VPC.
+func (v *VPC) Subnet6() netip.Prefix { return v.options.Subnet6 }
+
+// IPv6Only implements service.VPC.
+func (v *VPC) IPv6Only() bool { return v.options.IPv6Only }
 
 // Attach implements service.VPC.
 func (v *VPC) Attach(i wire.NetworkInterface) error {
@@ -267,7 +295,7 @@ func (v *VPC) Close() error {
 func (v *VPC) release() {
 	if v.server != nil {
 		_ = v.server.Close() // ends Serve whatever it says
-		<-v.served
+		v.serving.Wait()
 	}
 	for _, s := range []*kernel.Space{v.router, v.host} {
 		if s != nil {

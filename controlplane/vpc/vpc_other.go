@@ -21,6 +21,12 @@ func Open(context.Context, Options) (*VPC, error) { return nil, errUnsupported }
 // Subnet implements service.VPC.
 func (*VPC) Subnet() netip.Prefix { return netip.Prefix{} }
 
+// Subnet6 implements service.VPC.
+func (*VPC) Subnet6() netip.Prefix { return netip.Prefix{} }
+
+// IPv6Only implements service.VPC.
+func (*VPC) IPv6Only() bool { return false }
+
 // Attach implements service.VPC.
 func (*VPC) Attach(wire.NetworkInterface) error { return errUnsupported }
 

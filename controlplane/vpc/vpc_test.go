@@ -22,4 +22,15 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s %s: %v, want %q", tt.name, tt.subnet, err, tt.want)
 		}
 	}
+	for subnet6, want := range map[string]string{
+		"fd20:ec5::1/64": "", "fd20:ec5::/64": "gateway's IPv6", "fd20:ec5::1/80": "length 64", "10.0.0.1/24": "IPv6", "::ffff:10.0.0.1/64": "IPv6",
+	} {
+		o := Options{Name: "a", Subnet: netip.MustParsePrefix(DefaultSubnet), Subnet6: netip.MustParsePrefix(subnet6), IPv6Only: true}
+		if err := o.Check(); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", subnet6, err, want)
+		}
+	}
+	if err := (&Options{Name: "a", Subnet: netip.MustParsePrefix(DefaultSubnet), IPv6Only: true}).Check(); err == nil {
+		t.Error("interfaces without any address were taken")
+	}
 }

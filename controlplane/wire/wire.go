@@ -32,8 +32,10 @@ type NetworkInterface struct {
 	AttachmentARN string        `json:"attachmentArn,omitempty"`
 	EC2ID         string        `json:"ec2Id"`
 	MAC           string        `json:"macAddress"`
-	IPv4          []IPv4Address `json:"ipv4Addresses"`
-	Gateway       string        `json:"subnetGatewayIpv4Address"` // with the subnet's prefix length
+	IPv4          []IPv4Address `json:"ipv4Addresses,omitempty"`
+	IPv6          []IPv6Address `json:"ipv6Addresses,omitempty"`
+	Gateway       string        `json:"subnetGatewayIpv4Address,omitempty"` // with the subnet's prefix length
+	Gateway6      string        `json:"subnetGatewayIpv6Address,omitempty"`
 	DNSName       string        `json:"privateDnsName,omitempty"`
 }
 
@@ -41,6 +43,12 @@ type NetworkInterface struct {
 type IPv4Address struct {
 	Primary bool   `json:"primary"`
 	Address string `json:"privateAddress"`
+}
+
+// IPv6Address is an address of a NetworkInterface.
+type IPv6Address struct {
+	Primary bool   `json:"primary"`
+	Address string `json:"address"`
 }
 
 // TaskIdentifier names a task and what should become of it, in manifests and in

@@ -58,6 +58,9 @@ func inVPC(t *testing.T, agent ...string) *vpcEnv {
 	return withVPC(t, nil, agent...)
 }
 
+// subnet6 are the flags of a VPC with IPv6.
+var subnet6 = []string{"--vpc-subnet6", "fd20:ec5::1/64"}
+
 // withVPC is inVPC with further arguments of ecs-local up.
 func withVPC(t *testing.T, local []string, agent ...string) *vpcEnv {
 	t.Helper()
@@ -153,14 +156,19 @@ func get(ctx context.Context, from *kernel.Space, url string) (string, error) {
 func (v *vpcEnv) serves(t harness.Task, want string) (address string) {
 	v.t.Helper()
 	address, _ = t.Interface()
+	v.servesOn(address, want)
+	return address
+}
+
+func (v *vpcEnv) servesOn(address, want string) {
+	v.t.Helper()
 	v.eventually(patience, "the task to answer on "+address, func() (bool, error) {
-		got, err := get(v.ctx, v.subnet, "http://"+address+":8080/name")
+		got, err := get(v.ctx, v.subnet, "http://"+net.JoinHostPort(address, "8080")+"/name")
 		if err == nil && got != want {
 			return false, fmt.Errorf("%s answers %q, want %q", address, got, want)
 		}
 		return err == nil, err
 	})
-	return address
 }
 
 // inTask runs a command in a container of a task and returns what it wrote.
@@ -234,19 +242,22 @@ func (v *vpcEnv) nothingLeft() {
 }
 
 // Two tasks of network mode awsvpc with the same port, each on its own address, with
-// credentials and metadata, without instance metadata, from start to end.
+// credentials and metadata, without instance metadata, from start to end. They have both
+// families of addresses.
 func TestAWSVPC(t *testing.T) {
-	v := inVPC(t, "ECS_AWSVPC_BLOCK_IMDS=true")
+	v := withVPC(t, subnet6, "ECS_AWSVPC_BLOCK_IMDS=true")
 	for _, a := range []string{"ecs.capability.task-eni", "ecs.capability.task-eni-block-instance-metadata"} {
 		if !v.hasAttribute(a) {
 			t.Errorf("%s is not advertised", a)
 		}
 	}
 	var tasks []harness.Task
-	var addresses []string
+	var addresses, addresses6 []string
 	for _, name := range []string{"one", "two"} {
 		task := v.running(withRoles(vpcDefinition(server("app", name), sleeper("side", M{"essential": false}))))
-		tasks, addresses = append(tasks, task), append(addresses, v.serves(task, name))
+		address6 := task.Container("app").Interfaces[0].IPv6
+		v.servesOn(address6, name)
+		tasks, addresses, addresses6 = append(tasks, task), append(addresses, v.serves(task, name)), append(addresses6, address6)
 	}
 	if addresses[0] == addresses[1] {
 		t.Errorf("both tasks have %s", addresses[0])
@@ -262,8 +273,8 @@ func TestAWSVPC(t *testing.T) {
 		}
 		equal(t, "confirmations of the attachment", confirmed, 1)
 
-		links := v.inTask(task, "app", "ip -4 -o addr; ip link show eth0; ip route; cat /etc/hosts; hostname")
-		contains(t, "network of the task", links, "inet "+address+"/24", mac, "inet 169.254.172.", "default via "+v.network+".1 dev eth0",
+		links := v.inTask(task, "app", "ip -o addr; ip link show eth0; ip route; ip -6 route; cat /etc/hosts; hostname")
+		contains(t, "network of the task", links, "inet "+address+"/24", mac, "inet6 "+addresses6[i]+"/64", "default via fd20:ec5::1 dev eth0", "inet 169.254.172.", "default via "+v.network+".1 dev eth0",
 			"169.254.170.2 via 169.254.172.1 dev ecs-eth0", strings.ReplaceAll(v.network, ".", "-"))
 		contains(t, "network of the other container", v.inTask(task, "side", "ip -4 -o addr"), "inet "+address+"/24")
 
@@ -279,6 +290,7 @@ func TestAWSVPC(t *testing.T) {
 				Networks []struct {
 					NetworkMode, MACAddress string
 					IPv4Addresses           []string
+					IPv6Addresses           []string
 				}
 			}
 		}
@@ -287,22 +299,28 @@ func TestAWSVPC(t *testing.T) {
 			t.Fatalf("metadata %q: %v", got, err)
 		}
 		for _, c := range about.Containers {
-			if len(c.Networks) != 1 || c.Networks[0].NetworkMode != "awsvpc" || c.Networks[0].MACAddress != mac || !slices.Equal(c.Networks[0].IPv4Addresses, []string{address}) {
+			if len(c.Networks) != 1 || c.Networks[0].NetworkMode != "awsvpc" || c.Networks[0].MACAddress != mac || !slices.Equal(c.Networks[0].IPv4Addresses, []string{address}) ||
+				!slices.Equal(c.Networks[0].IPv6Addresses, []string{addresses6[i]}) {
 				t.Errorf("metadata of %s: %+v", c.Name, c.Networks)
 			}
 		}
 
-		const metadata = "http://169.254.169.254/latest/meta-data/instance-id"
-		if got := v.inTask(task, "app", "timeout 10 wget -qO- "+metadata+" || echo blocked"); !strings.HasSuffix(got, "blocked") {
-			t.Errorf("instance metadata in a task: %q", got)
-		}
-		if got, err := get(v.ctx, v.subnet, metadata); err != nil || !strings.HasPrefix(got, "i-") {
-			t.Errorf("instance metadata in the subnet: %q %v", got, err)
+		for _, host := range []string{"169.254.169.254", "[fd00:ec2::254]"} {
+			url := "http://" + host + "/latest/meta-data/instance-id"
+			if got := v.inTask(task, "app", "timeout 10 wget -qO- "+url+" || echo blocked"); !strings.HasSuffix(got, "blocked") {
+				t.Errorf("instance metadata in a task at %s: %q", host, got)
+			}
+			if got, err := get(v.ctx, v.subnet, url); err != nil || !strings.HasPrefix(got, "i-") {
+				t.Errorf("instance metadata in the subnet at %s: %q %v", host, got, err)
+			}
 		}
 		// The other task: through the subnet, not over the host's bridge.
 		other := tasks[1-i]
 		if got := v.inTask(task, "app", "timeout 30 wget -qO- http://"+addresses[1-i]+":8080/name"); got != []string{"two", "one"}[i] {
 			t.Errorf("the other task answers %q", got)
+		}
+		if got := v.inTask(task, "app", "timeout 30 wget -qO- http://["+addresses6[1-i]+"]:8080/name"); got != []string{"two", "one"}[i] {
+			t.Errorf("the other task answers %q over IPv6", got)
 		}
 		_, otherMAC := other.Interface()
 		bridged := v.addresses()[otherMAC]
@@ -319,6 +337,26 @@ func TestAWSVPC(t *testing.T) {
 		equal(t, "exit code", exitCode(ended.Container("app")), "0")
 		equal(t, "attachment", ended.Attachments[0].Status, "DELETED")
 	}
+	v.nothingLeft()
+}
+
+// A task without an IPv4 address in its subnet reaches its credentials all the same, and
+// instance metadata where nothing blocks it.
+func TestAWSVPCWithoutIPv4(t *testing.T) {
+	v := withVPC(t, append([]string{"--vpc-ipv6-only"}, subnet6...))
+	task := v.running(withRoles(vpcDefinition(server("app", "six"))))
+	shown := task.Container("app").Interfaces[0]
+	equal(t, "IPv4 address", shown.IPv4, "")
+	v.servesOn(shown.IPv6, "six")
+	got := v.inTask(task, "app", "ip -o addr show eth0; ip -6 route; cat /etc/hosts; ip -4 route")
+	contains(t, "network of the task", got, "inet6 "+shown.IPv6+"/64", "default via fd20:ec5::1 dev eth0", shown.IPv6+"\t")
+	if strings.Contains(got, "inet "+v.network) || strings.Contains(got, "default via 1") {
+		t.Errorf("the task has an IPv4 address of the subnet: %s", got)
+	}
+	contains(t, "credentials", v.inTask(task, "app", "timeout 30 wget -qO- http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), taskRole)
+	contains(t, "metadata", v.inTask(task, "app", "timeout 30 wget -qO- $ECS_CONTAINER_METADATA_URI_V4/task"), `"IPv6Addresses":["`+shown.IPv6+`"]`)
+	contains(t, "instance metadata", v.inTask(task, "app", "timeout 30 wget -qO- http://[fd00:ec2::254]/latest/meta-data/instance-id"), "i-")
+	v.stop(task.TaskARN)
 	v.nothingLeft()
 }
 

@@ -88,6 +88,10 @@ type Container struct {
 	Reason          string    `json:"reason"`
 	HealthStatus    string    `json:"healthStatus"`
 	NetworkBindings []Binding `json:"networkBindings"`
+	Interfaces      []struct {
+		IPv4 string `json:"privateIpv4Address"`
+		IPv6 string `json:"ipv6Address"`
+	} `json:"networkInterfaces"`
 }
 
 // Binding is a published port of a Container.

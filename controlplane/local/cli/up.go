@@ -35,6 +35,8 @@ type upFlags struct {
 	vpc        bool
 	vpcName    string
 	vpcSubnet  string
+	vpcSubnet6 string
+	vpcOnly6   bool
 	vpcHost    string
 	services   string
 	detach     bool
@@ -98,6 +100,8 @@ AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL_ECR.`
 	flags.BoolVar(&f.vpc, "vpc", false, "run tasks of network mode awsvpc: make network interfaces for them, and a subnet on this machine; implies --imds (Linux, as root)")
 	flags.StringVar(&f.vpcName, "vpc-name", vpc.DefaultName, "network `NAMESPACE` that plays the subnet, as \"ip netns\" shows it")
 	flags.StringVar(&f.vpcSubnet, "vpc-subnet", vpc.DefaultSubnet, "`GATEWAY/BITS` of the subnet")
+	flags.StringVar(&f.vpcSubnet6, "vpc-subnet6", "", "`GATEWAY/64` of the subnet's IPv6 addresses, such as "+vpc.DefaultSubnet6+"; none without it")
+	flags.BoolVar(&f.vpcOnly6, "vpc-ipv6-only", false, "give tasks no IPv4 address in the subnet")
 	flags.StringVar(&f.vpcHost, "vpc-host", "", "`FILE` of the agent's network namespace, when it is not this one")
 	flags.StringVar(&f.services, "services", "", "`FOLDER` from which Parameter Store, Secrets Manager, S3 and the tokens of ECR are served too")
 	flags.DurationVar(&f.credentialsLife, "credentials-life", service.DefaultCredentialsLife, "`TIME` that the credentials of task roles last; they are renewed at half of it")
@@ -119,7 +123,12 @@ func (f *upFlags) network() (*vpc.Options, error) {
 	if err != nil {
 		return nil, usagef("--vpc-subnet %q: want the gateway's address with a prefix length, such as %s", f.vpcSubnet, vpc.DefaultSubnet)
 	}
-	o := &vpc.Options{Name: f.vpcName, Host: f.vpcHost, Subnet: subnet}
+	o := &vpc.Options{Name: f.vpcName, Host: f.vpcHost, Subnet: subnet, IPv6Only: f.vpcOnly6}
+	if f.vpcSubnet6 != "" {
+		if o.Subnet6, err = netip.ParsePrefix(f.vpcSubnet6); err != nil {
+			return nil, usagef("--vpc-subnet6 %q: want the gateway's IPv6 address with the prefix length 64, such as %s", f.vpcSubnet6, vpc.DefaultSubnet6)
+		}
+	}
 	if err := o.Check(); err != nil {
 		return nil, usagef("%w", err)
 	}
@@ -273,6 +282,12 @@ func childArgs(f upFlags) []string {
 	}
 	if f.vpc {
 		args = append(args, "--vpc", "--vpc-name", f.vpcName, "--vpc-subnet", f.vpcSubnet)
+		if f.vpcSubnet6 != "" {
+			args = append(args, "--vpc-subnet6", f.vpcSubnet6)
+		}
+		if f.vpcOnly6 {
+			args = append(args, "--vpc-ipv6-only")
+		}
 		if f.vpcHost != "" {
 			args = append(args, "--vpc-host", f.vpcHost)
 		}

@@ -17,7 +17,7 @@ PLATFORMS := linux/amd64 linux/arm64 windows/amd64
 # Other people's programs, for a test: a module of its own, which ./... does not enter.
 CLIENTS   := tests/clients
 # Packages with tests for what runs on Windows; ecs-local's and the plugins of Linux are not.
-WINDOWS    = $(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./platform_windows/...)
+WINDOWS    = $(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./cni/vswitch ./platform_windows/...)
 # Packages without a Docker engine behind them.
 QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault)$$')
 

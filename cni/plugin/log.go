@@ -46,13 +46,26 @@ func Log(p Plugin) *Logger {
 		fileVariable, levelVariable = "VPC_CNI_LOG_FILE", "VPC_CNI_LOG_LEVEL"
 	}
 	l.path = os.Getenv(fileVariable)
-	if l.path == "" && runtime.GOOS == "linux" {
-		l.path = defaultLogs[p.Name]
+	if l.path == "" {
+		l.path = defaultLog(runtime.GOOS, p.Name, os.Getenv)
 	}
 	if v, ok := levels[strings.ToLower(os.Getenv(levelVariable))]; ok {
 		l.level = v
 	}
 	return l
+}
+
+// defaultLog is where a plugin logs that was not told; empty: nowhere.
+func defaultLog(goos, plugin string, getenv func(string) string) string {
+	switch goos {
+	case "linux":
+		return defaultLogs[plugin]
+	case "windows":
+		if data := getenv("ProgramData"); data != "" {
+			return data + `\Amazon\ECS\log\cni\` + plugin + ".log"
+		}
+	}
+	return ""
 }
 
 var defaultLogs = map[string]string{
@@ -78,6 +91,9 @@ func (l *Logger) write(at level, name, format string, args []any) {
 	now := l.now().UTC()
 	l.roll(now)
 	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if os.IsNotExist(err) && os.MkdirAll(filepath.Dir(l.path), 0o755) == nil {
+		f, err = os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	}
 	if err != nil {
 		return
 	}

@@ -102,6 +102,25 @@ func TestAbout(t *testing.T) {
 	}
 }
 
+func TestDefaultLogs(t *testing.T) {
+	data := func(string) string { return `D:\Data` }
+	for _, c := range []struct{ os, plugin, want string }{
+		{"linux", "ecs-ipam", "/var/log/ecs/ecs-cni-ipam-plugin.log"},
+		{"windows", "vpc-eni", `D:\Data\Amazon\ECS\log\cni\vpc-eni.log`},
+		{"darwin", "vpc-eni", ""},
+	} {
+		if got := defaultLog(c.os, c.plugin, data); got != c.want {
+			t.Errorf("%s on %s logs to %q, want %q", c.plugin, c.os, got, c.want)
+		}
+	}
+	// Its folder is made.
+	path := filepath.Join(t.TempDir(), "cni", "p.log")
+	(&Logger{path: path, level: info, now: time.Now}).Infof("x")
+	if text, err := os.ReadFile(path); err != nil || !strings.HasSuffix(string(text), "[INFO] x\n") {
+		t.Errorf("%q %v", text, err)
+	}
+}
+
 func TestLogRolls(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.log")
 	now := time.Date(2026, 1, 2, 3, 30, 0, 0, time.UTC)

@@ -1,8 +1,8 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package main
 
 import "ecsagent/cni/plugin"
 
-// plugins is empty where the kernel is not Linux.
+// plugins is empty where there are none.
 var plugins []func() plugin.Plugin

@@ -1,0 +1,8 @@
+package main
+
+import (
+	"ecsagent/cni/plugin"
+	"ecsagent/cni/vpceni"
+)
+
+var plugins = []func() plugin.Plugin{vpceni.Plugin}

@@ -1,0 +1,2 @@
+// Package adapters lists the network adapters of a Windows host, and disables one.
+package adapters

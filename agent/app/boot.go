@@ -85,6 +85,7 @@ func (a *agent) prepare(ctx context.Context) (err error) {
 	if err := a.connectDocker(ctx); err != nil {
 		return err
 	}
+	a.endpoint.engine.Store(a.docker)
 	if err := a.survey(ctx); err != nil {
 		return err
 	}

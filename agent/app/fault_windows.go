@@ -11,7 +11,10 @@ import (
 var errNoFaults = errors.New("network faults are for Linux")
 
 // hostNetwork cannot disturb networks on Windows.
-type hostNetwork struct{ ipv6Only bool }
+type hostNetwork struct {
+	ipv6Only bool
+	process  func(ctx context.Context, container string) (pid int, err error)
+}
 
 // Run implements fault.Runner.
 func (hostNetwork) Run(context.Context, fault.Command) ([]byte, int, error) {

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -29,6 +31,7 @@ import (
 	"ecsagent/agent/endpoint/protection"
 	"ecsagent/agent/logging"
 	"ecsagent/agent/resource/metadatafile"
+	"ecsagent/agent/runtime/docker"
 	"ecsagent/agent/store"
 	"ecsagent/agent/task"
 )
@@ -55,6 +58,7 @@ type taskEndpoint struct {
 	noZone    bool // ECS_DISABLE_TASK_METADATA_AZ
 	address   string
 	inherited map[string]*os.File
+	engine    atomic.Pointer[docker.Client] // once it is found
 
 	stop     context.CancelFunc
 	running  sync.WaitGroup
@@ -86,7 +90,7 @@ func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
 	e.openAudit(a.cfg)
 	keeper := e.restore(a.cfg)
 	bound := a.cfg.BindCredentials
-	network := hostNetwork{ipv6Only: a.ipv6Only}
+	network := hostNetwork{ipv6Only: a.ipv6Only, process: e.process}
 	e.faults = fault.New(fault.Options{
 		Directory: e.directory, Places: network, Runner: network, Bound: bound,
 		File: filepath.Join(a.cfg.DataDir, "faults.json"), Log: e.log,
@@ -228,6 +232,19 @@ func (t tagsAPI) Tags(ctx context.Context, arn, container string) (map[string]st
 		tags[tag.Key] = tag.Value
 	}
 	return tags, nil
+}
+
+// process is the first process of a container that runs.
+func (e *taskEndpoint) process(ctx context.Context, container string) (int, error) {
+	engine := e.engine.Load()
+	if engine == nil {
+		return 0, errors.New("the Docker engine is not found yet")
+	}
+	c, err := engine.Inspect(ctx, container)
+	if err == nil && c.Pid == 0 {
+		err = fmt.Errorf("container %s does not run", container)
+	}
+	return c.Pid, err
 }
 
 // forget drops the tasks and credentials of another instance.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 )
 
@@ -23,9 +25,20 @@ type Runner interface {
 
 // Place is where a fault takes effect (docs/spec/04 section 5.5).
 type Place struct {
-	Namespace string   // path; empty: the host's own
-	Devices   []string // interfaces that latency and loss apply to
-	IPv6Only  bool
+	Namespace string // path; empty: the host's own
+	// Identity is what the path links to: it may lead elsewhere once the task has ended.
+	Identity string   `json:",omitempty"`
+	Devices  []string // interfaces that latency and loss apply to
+	IPv6Only bool
+}
+
+// gone reports whether the namespace is not there any more, and what was in it with it.
+func (p *Place) gone() bool {
+	if p.Namespace == "" {
+		return false
+	}
+	now, err := os.Readlink(p.Namespace)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && p.Identity != "" && now != p.Identity
 }
 
 // key names the place: host tasks share one.

@@ -457,6 +457,45 @@ func TestFaultsGoWithTheirTasksAndTheAgent(t *testing.T) {
 	}
 }
 
+// The namespace of an ended task may be somebody else's by the time that its faults are to
+// be taken away.
+func TestFaultsGoWithTheirNamespace(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "net")
+	lead := func(to string) {
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(path), os.Symlink(to, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lead("net:[1]")
+	r := newRig(t, func(o *Options) {
+		o.Places = places{Place{Namespace: path, Identity: "net:[1]", Devices: []string{"eth0"}}}
+	})
+	for name, c := range map[string]struct {
+		change func()
+		ran    bool
+	}{
+		"it is there":        {func() {}, true},
+		"it is another task": {func() { lead("net:[2]") }, false},
+		"it is gone":         {func() { _ = os.Remove(path) }, false},
+	} {
+		lead("net:[1]")
+		r.now = r.now.Add(time.Minute)
+		if got := r.ask("vpc/fault/v1/network-blackhole-port/start", hole); got != running {
+			t.Fatalf("%s: %s", name, got)
+		}
+		c.change()
+		before := len(r.kernel.ran)
+		for _, f := range r.memory.all() {
+			r.remove(t.Context(), f)
+		}
+		if ran := len(r.kernel.ran) > before; ran != c.ran || len(r.memory.all()) != 0 {
+			t.Errorf("%s: commands ran: %v, remembered: %v", name, ran, r.memory.all())
+		}
+		clear(r.kernel.chains)
+	}
+}
+
 func TestDamagedMemory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "faults.json")
 	if err := os.WriteFile(file, []byte(`[{"TaskARN":`), 0o600); err != nil {

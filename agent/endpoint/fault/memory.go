@@ -150,11 +150,9 @@ func (h *Handler) Run(ctx context.Context) error {
 
 // remove takes one fault away, together with its namespace where that is gone.
 func (h *Handler) remove(ctx context.Context, f made) {
-	if f.Place.Namespace != "" {
-		if _, err := os.Stat(f.Place.Namespace); errors.Is(err, fs.ErrNotExist) {
-			h.memory.drop(f.TaskARN, &f.Place, &f.Spec)
-			return
-		}
+	if f.Place.gone() {
+		h.memory.drop(f.TaskARN, &f.Place, &f.Spec)
+		return
 	}
 	if _, p := h.perform(ctx, f.TaskARN, &f.Place, &f.Spec, opStop); p != nil {
 		h.o.Log.Error("fault of an ended task not taken away", zap.String("task", f.TaskARN), zap.String("fault", string(f.Spec.Kind)), zap.String("problem", p.text))

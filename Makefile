@@ -124,7 +124,6 @@ cross: ## build every program for every platform, into nothing
 .PHONY: lint
 lint: $(GOLANGCI) ## run the linters of .golangci.yml
 	$(GOLANGCI) run --concurrency $(JOBS) ./...
-	cd $(CLIENTS) && $(GOLANGCI) run --concurrency $(JOBS) ./...
 
 $(GOLANGCI):
 	GOBIN=$(CACHE)/tools $(GO) install -p $(JOBS) github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

@@ -100,7 +100,7 @@ func TestJSONServices(t *testing.T) {
 		"one parameter":        {"", "AmazonSSM.GetParameter", `{"Name":"plain","WithDecryption":true}`, nil, 200, `{"Parameter":{|"Value":" two "`},
 		"no parameter":         {"", "AmazonSSM.GetParameter", `{"Name":"nope"}`, nil, 400, "ParameterNotFound"},
 		"secret":               {"", "secretsmanager.GetSecretValue", `{"SecretId":"team/json"}`, nil, 200, `"SecretString":"{\"a\":\"b\"}"|"VersionStages":["AWSCURRENT"]|"ARN":"` + asmARN + `team/json-local1"`},
-		"secret by ARN":        {"", "secretsmanager.GetSecretValue", `{"SecretId":"` + asmARN + `team/json-AbCdEf","VersionStage":"AWSCURRENT"}`, nil, 200, `"Name":"team/json"`},
+		"secret by ARN":        {"", "secretsmanager.GetSecretValue", `{"SecretId":"` + asmARN + `team/json-AbCdEf","VersionStage":"AWSCURRENT"}`, nil, 200, `"Name":"team/json"|"ARN":"` + asmARN + `team/json-AbCdEf"`},
 		"name with a tail":     {"", "secretsmanager.GetSecretValue", `{"SecretId":"` + asmARN + `x-abcdef"}`, nil, 200, `"SecretString":"kept"`},
 		"tail of no ARN":       {"", "secretsmanager.GetSecretValue", `{"SecretId":"team/json-AbCdEf"}`, nil, 400, "ResourceNotFoundException"},
 		"stage":                {"", "secretsmanager.GetSecretValue", `{"SecretId":"` + asmARN + `team/json-AbCdEf","VersionStage":"AWSPREVIOUS"}`, nil, 200, `"SecretString":"before"|"VersionStages":["AWSPREVIOUS"]`},

@@ -71,8 +71,12 @@ func (s *Services) secret(q *request, id, version, stage string) (map[string]any
 		sum := sha256.Sum256([]byte(name + f.changed.String()))
 		version = hex.EncodeToString(sum[:16])
 	}
+	arn := "arn:aws:secretsmanager:" + q.region + ":" + s.account + ":secret:" + name + "-" + arnTail
+	if rest, ok := strings.CutSuffix(id, name); !ok && strings.HasPrefix(rest, "arn:") {
+		arn = id // it is the secret's, with the tail that a definition made up
+	}
 	reply := map[string]any{
-		"ARN": "arn:aws:secretsmanager:" + q.region + ":" + s.account + ":secret:" + name + "-" + arnTail, "Name": name,
+		"ARN": arn, "Name": name,
 		"SecretString": f.text, "CreatedDate": float64(f.changed.UnixMilli()) / 1000,
 	}
 	if version != "" {

@@ -310,3 +310,26 @@ func FuzzDockerConfig(f *testing.F) {
 		}
 	})
 }
+
+// Texts of others show no value of a container's secrets.
+func TestHide(t *testing.T) {
+	in := Inputs{
+		Secrets:    map[string]string{"A": "hunter2", "B": "hunter2 and more", "SHORT": "abc", "EMPTY": "", "Q": "say \"hi\""},
+		EnvFiles:   map[string]string{"F": "of a file"},
+		LogOptions: map[string]string{"max-size": "huge-size"},
+	}
+	for text, want := range map[string]string{
+		"invalid size: 'huge-size'":         "invalid size: '[redacted]'",
+		"hunter2 and more, hunter2, hunter": "[redacted], [redacted], hunter",
+		`bad "say \"hi\"" and say "hi"`:     `bad "[redacted]" and [redacted]`,
+		"abc of a file":                     "abc [redacted]",
+		"no such image":                     "no such image",
+	} {
+		if got := in.Hide(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+	if got := new(Inputs).Hide("text"); got != "text" {
+		t.Errorf("without secrets: %q", got)
+	}
+}

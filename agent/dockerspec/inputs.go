@@ -1,6 +1,14 @@
 package dockerspec
 
-import "maps"
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ecsagent/agent/secret"
+)
 
 // Inputs are what was found out or made for a container before its creation: by its
 // image, and by the resources of its task. They may be secret: they are kept in
@@ -47,6 +55,30 @@ func merged(a, b map[string]string) map[string]string {
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	return all
+}
+
+// shortest is the length from which a value is looked for in a text. A shorter one stands
+// in many texts by chance.
+const shortest = 4
+
+// Hide puts [redacted] in place of values of the inputs in a text of others, such as
+// what Docker says about a log option that it does not take.
+func (in *Inputs) Hide(text string) string {
+	var values []string
+	for _, of := range []map[string]string{in.Secrets, in.EnvFiles, in.LogOptions} {
+		for _, v := range of {
+			quoted := strconv.Quote(v)
+			values = append(values, v, quoted[1:len(quoted)-1])
+		}
+	}
+	// The longest first: one value may be a part of another.
+	slices.SortFunc(values, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	for _, v := range values {
+		if len(v) >= shortest {
+			text = strings.ReplaceAll(text, v, secret.Redacted)
+		}
+	}
+	return text
 }
 
 // String keeps secrets out of logs.

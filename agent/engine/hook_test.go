@@ -194,6 +194,26 @@ func TestResourceReachesItsContainers(t *testing.T) {
 	}
 }
 
+// TestSecretInDockersWords: Docker quotes what it does not take; its words reach ECS
+// without the value.
+func TestSecretInDockersWords(t *testing.T) {
+	for name, call := range map[string]enginetest.Op{"create": enginetest.Create, "start": enginetest.Start} {
+		t.Run(name, func(t *testing.T) {
+			h := newFakeHook("secret")
+			withHooks(t, []Hook{h}, func(r *rig, _ keepingBuilder) {
+				r.docker.Disturb(call, "app", enginetest.Knob{Err: errors.New("invalid size: '" + canary + "'")})
+				spec := specOf("one", "app")
+				r.run(spec)
+				r.pass(time.Minute)
+				st := r.want(spec, task.Stopped)
+				if err := st.Containers[0].Error; err == nil || !strings.HasSuffix(err.Message, "invalid size: '[redacted]'") {
+					t.Errorf("reason %v", err)
+				}
+			})
+		})
+	}
+}
+
 // TestResourceFails: the task stops, or the containers that need it, with the reason.
 func TestResourceFails(t *testing.T) {
 	named := fmt.Errorf("make it: %w", &task.Error{Name: "CgroupError", Message: "Agent could not create task's platform resources"})

@@ -156,6 +156,11 @@ func (w *stepWork) run(ctx context.Context) (result answer) {
 	case task.StepProvision:
 		w.setUpNetwork(ctx, &result)
 	}
+	if err := result.done.Err; err != nil {
+		if hidden := w.in.Hide(err.Message); hidden != err.Message {
+			result.done.Err = &task.Error{Name: err.Name, Message: hidden}
+		}
+	}
 	return result
 }
 

@@ -42,7 +42,11 @@ func (b *bench) agentRound(r *rig, n int) (launch, stop time.Duration, err error
 func (b *bench) deliver(ctx context.Context, r *rig, ids []string, status string) (time.Duration, error) {
 	var tasks []any
 	for _, id := range ids {
-		tasks = append(tasks, b.task(r, id, status))
+		t := b.task(r, id, status)
+		if r.edit != nil {
+			r.edit(t)
+		}
+		tasks = append(tasks, t)
 	}
 	seq := r.NextSeq()
 	begin := time.Now()

@@ -85,7 +85,7 @@ func main() {
 	flag.DurationVar(&s.idle, "idle", 20*time.Second, "how long to watch the idle agent")
 	s.tasks = counts{1, 20, 50}
 	flag.Var(&s.tasks, "tasks", "comma-separated `numbers` of tasks that are started at once")
-	flag.StringVar(&s.only, "only", "", "comma-separated `names` of what to measure: binary, start, idle, tasks, stopping, calls, endpoint, usage, restart")
+	flag.StringVar(&s.only, "only", "", "comma-separated `names` of what to measure: binary, start, idle, tasks, stopping, secrets, calls, endpoint, usage, restart")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -117,7 +117,7 @@ func run(ctx context.Context, s settings) (err error) {
 	for _, step := range []struct {
 		name string
 		do   func() error
-	}{{"", b.environment}, {"binary", b.binary}, {"start", b.startUp}, {"idle", b.idleAgent}, {"tasks", b.oneAndMany}, {"stopping", b.beside}, {"calls", b.calls}, {"endpoint", b.endpoint}, {"usage", b.usage}, {"restart", b.restart}} {
+	}{{"", b.environment}, {"binary", b.binary}, {"start", b.startUp}, {"idle", b.idleAgent}, {"tasks", b.oneAndMany}, {"stopping", b.beside}, {"secrets", b.secrets}, {"calls", b.calls}, {"endpoint", b.endpoint}, {"usage", b.usage}, {"restart", b.restart}} {
 		if s.only != "" && step.name != "" && !slices.Contains(strings.Split(s.only, ","), step.name) {
 			continue
 		}
@@ -154,7 +154,8 @@ func (b *bench) pushImage() (*registry.Server, error) {
 type rig struct {
 	*harness.Stack
 	*plane.Plane
-	counter *proxy.Docker // nil when calls are not counted
+	counter *proxy.Docker             // nil when calls are not counted
+	edit    func(task map[string]any) // of each task that is delivered; nil: none
 }
 
 // newRig prepares an agent; counted puts a counting proxy before the engine.

@@ -137,6 +137,14 @@ func TestSecrets(t *testing.T) {
 		}
 	}
 
+	// Docker quotes a log option that it does not take.
+	task = e.stopped(e.launch(withRole(sleeper("app", M{
+		"logConfiguration": M{"logDriver": "json-file", "secretOptions": []M{from("max-size", "tag")}},
+	}))))
+	if reason := task.Container("app").Reason; !strings.Contains(reason, "[redacted]") || strings.Contains(pretty(task), "canary") {
+		t.Errorf("a log option that Docker refuses: %s", pretty(task))
+	}
+
 	slow := e.launch(withRole(sleeper("app", M{"secrets": []M{from("SLOW", "/slow")}})))
 	e.said(`"ssm GetParameters /slow slow 5m 1"`)
 	e.Agent.Kill()

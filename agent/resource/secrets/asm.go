@@ -105,7 +105,8 @@ func (m *manager) divide(who *asker, keys []version) [][]version {
 	return calls
 }
 
-// fetch gets what one call gives, and by itself what the service leaves out of a batch.
+// fetch gets what one call gives. What a batch does not give is asked for by itself, for
+// that answer counts: a role may be allowed the one and not the other.
 func (m *manager) fetch(ctx context.Context, who *asker, keys []version) map[version]shared.Result[secret.String] {
 	results := make(map[version]shared.Result[secret.String], len(keys))
 	left := keys
@@ -132,8 +133,8 @@ func (m *manager) fetch(ctx context.Context, who *asker, keys []version) map[ver
 	return results
 }
 
-// batch asks for the current versions of several secrets and returns those that have to
-// be asked for by themselves: all of them when the service refuses batches.
+// batch asks for the current versions of several secrets and returns those that it did
+// not get: all of them when the service refuses batches.
 func (m *manager) batch(ctx context.Context, who *asker, keys []version, results map[version]shared.Result[secret.String]) (left []version, err error) {
 	ids := make([]string, 0, len(keys))
 	for _, k := range keys {
@@ -152,12 +153,11 @@ func (m *manager) batch(ctx context.Context, who *asker, keys []version, results
 		return nil, err
 	}
 	for _, k := range keys {
-		value, err, ok := reply.find(k.id)
-		if !ok || awsenv.Retryable(err) {
+		if value, ok := reply.find(k.id); ok {
+			results[k] = shared.Result[secret.String]{Value: value}
+		} else {
 			left = append(left, k)
-			continue
 		}
-		results[k] = shared.Result[secret.String]{Value: value, Err: describe(k.id, err)}
 	}
 	return left, nil
 }

@@ -140,7 +140,7 @@ func TestFailures(t *testing.T) {
 		{name: "ssm: throttled for ever", secrets: []task.Secret{variable("A", "good")}, faults: again("400 ThrottlingException"), want: ssm + "call ssm GetParameters: ThrottlingException: said the service (status 400)", calls: attempts},
 		{name: "ssm: no credentials", id: "gone", secrets: []task.Secret{variable("A", "good")}, want: "ssm secret resource: unable to find execution role credentials"},
 		{name: "asm: unknown", secrets: []task.Secret{variable("A", asmARN+"x")}, want: notFound(asmARN+"x", "GetSecretValue"), calls: 1},
-		{name: "asm: unknown in a batch", secrets: []task.Secret{variable("A", asmARN+"x"), variable("B", asmARN+"y"), variable("C", asmARN+"good")}, want: notFound(asmARN+"x", "BatchGetSecretValue") + ";" + notFound(asmARN+"y", "BatchGetSecretValue"), calls: 1},
+		{name: "asm: unknown in a batch", secrets: []task.Secret{variable("A", asmARN+"x"), variable("B", asmARN+"y"), variable("C", asmARN+"good")}, want: notFound(asmARN+"x", "GetSecretValue") + ";" + notFound(asmARN+"y", "GetSecretValue"), calls: 3},
 		{name: "asm: denied", secrets: []task.Secret{variable("A", asmARN+"good")}, faults: []string{"400 AccessDeniedException"}, want: "secret " + asmARN + "good: call secretsmanager GetSecretValue: AccessDeniedException: said the service (status 400)", calls: 1},
 		{name: "asm: batch throttled, then right", secrets: []task.Secret{variable("A", asmARN+"good"), variable("B", asmARN+"json")}, faults: []string{"400 ThrottlingException", "500 InternalServiceError"}, calls: 3},
 		{name: "asm: batch throttled for ever", secrets: []task.Secret{variable("A", asmARN+"good"), variable("B", asmARN+"json")}, faults: again("400 ThrottlingException"),

@@ -4,12 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
-	"ecsagent/agent/awsenv"
 	"ecsagent/agent/secret"
 )
 
@@ -72,14 +70,10 @@ func readValue(body []byte) (secret.String, error) {
 	if json.Unmarshal(body, &reply) != nil {
 		return "", errors.New("the reply is not that of GetSecretValue")
 	}
-	return textOf(reply.SecretString)
-}
-
-func textOf(s *secretText) (secret.String, error) {
-	if s == nil {
+	if reply.SecretString == nil {
 		return "", errors.New("it has no text; a binary secret cannot be given to a container")
 	}
-	return secret.String(*s), nil
+	return secret.String(*reply.SecretString), nil
 }
 
 // batchReply is the reply of BatchGetSecretValue.
@@ -87,9 +81,6 @@ type batchReply struct {
 	SecretValues []struct {
 		ARN, Name    string
 		SecretString *secretText
-	}
-	Errors []struct {
-		SecretId, ErrorCode, Message string //nolint:revive // names of the API
 	}
 }
 
@@ -107,25 +98,16 @@ func isTail(text string) bool {
 	return len(text) == 7 && text[0] == '-' && strings.Trim(text[1:], letters) == ""
 }
 
-// find returns what the reply has for an id; ok is false for nothing.
-func (b *batchReply) find(id string) (value secret.String, err error, ok bool) { //nolint:revive // ok is about both
-	for _, e := range b.Errors {
-		if e.SecretId == id {
-			refused := &awsenv.Refusal{Code: e.ErrorCode, Message: e.Message, HTTPStatus: http.StatusBadRequest}
-			if strings.HasPrefix(e.ErrorCode, "Internal") {
-				refused.HTTPStatus = http.StatusInternalServerError
-			}
-			return "", fmt.Errorf("call %s BatchGetSecretValue: %w", asmService, refused), true
-		}
-	}
-	for pass := range 2 { // an ARN without its tail is one too, but the exact one goes first
+// find returns the text of a secret; false when the reply has none. An ARN without its
+// tail is one too, but the exact one goes first.
+func (b *batchReply) find(id string) (secret.String, bool) {
+	for _, exact := range []bool{true, false} {
 		for _, v := range b.SecretValues {
 			rest, begins := strings.CutPrefix(v.ARN, id)
-			if begins && (rest == "" || pass == 1 && isTail(rest)) {
-				value, err = textOf(v.SecretString)
-				return value, err, true
+			if begins && v.SecretString != nil && (rest == "" || !exact && isTail(rest)) {
+				return secret.String(*v.SecretString), true
 			}
 		}
 	}
-	return "", nil, false
+	return "", false
 }

@@ -152,7 +152,7 @@ func (c *cloud) options() Options {
 				}
 				return credentials.NewStaticCredentialsProvider("AK"+id, "SK", "")
 			},
-			Log: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "m"}), zapcore.AddSync(&c.log), zap.DebugLevel)),
+			Log: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "m"}), zapcore.Lock(zapcore.AddSync(&c.log)), zap.DebugLevel)),
 		},
 		Region: "us-east-1",
 	}

@@ -114,10 +114,9 @@ func (s *Services) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.service = "s3"
 	}
 	refused := s.begin(w, r, q)
-	switch {
-	case q.service == "s3":
+	if q.service == "s3" {
 		s.serveS3(w, r, q, refused)
-	default:
+	} else {
 		s.serveJSON(w, r, q, refused)
 	}
 }

@@ -96,8 +96,14 @@ unit: ## run the tests that need no Docker engine
 .PHONY: test-windows
 test-windows: ## run the agent's tests on Windows, played by Wine (RUN=regexp, PKG=./agent/store)
 	@scripts/wine setup
-	@overlay=$$(GO=$(GO) scripts/wine overlay); GOOS=windows GOARCH=amd64 $(GO) test -p $(JOBS) -timeout 10m \
-		-overlay "$$overlay" -exec "$(CURDIR)/scripts/wine exec" $(if $(RUN),-run '$(value RUN)') $(or $(PKG),$(WINDOWS))
+	@overlay=$$(GO=$(GO) scripts/wine overlay) && packages="$(filter-out ./tests/wine,$(or $(PKG),$(WINDOWS)))" && \
+		if [ -n "$$packages" ]; then GOOS=windows GOARCH=amd64 $(GO) test -p $(JOBS) -timeout 10m \
+			-overlay "$$overlay" -exec "$(CURDIR)/scripts/wine exec" $(if $(RUN),-run '$(value RUN)') $$packages; fi
+ifneq ($(if $(PKG),$(filter ./tests/wine,$(PKG)),all),)
+	@programs=$$(mktemp -d) && trap 'rm -rf "$$programs"' EXIT && $(GO) build -p $(JOBS) -o "$$programs/" ./controlplane/cmd/ecs-local && \
+		GOOS=windows GOARCH=amd64 $(GO) build -p $(JOBS) -overlay "$$(GO=$(GO) scripts/wine overlay)" -o "$$programs/" ./agent/cmd/ecs-agent && \
+		ECS_TEST_WINDOWS_PROGRAMS="$$programs" $(GO) test -count=1 $(if $(RUN),-run '$(value RUN)') ./tests/wine
+endif
 
 .PHONY: race
 race: ## run the tests without a Docker engine under the race detector

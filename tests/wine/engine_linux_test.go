@@ -1,0 +1,267 @@
+package wine
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/go-connections/nat"
+)
+
+// engine plays a Docker engine for Windows: it keeps containers and tells of what happens
+// to them, and runs nothing.
+type engine struct {
+	*httptest.Server
+	ended chan struct{}
+
+	mu         sync.Mutex
+	changed    chan struct{} // closed at every event
+	events     []string
+	containers map[string]*made
+	unknown    []string // calls that were not understood
+}
+
+// made is a container.
+type made struct {
+	id, name string
+	config   struct {
+		container.Config
+		HostConfig container.HostConfig
+	}
+	state container.State
+}
+
+const imageID = "sha256:4f5cd7d1b9a0fb1d1b8c8ba3f9e7d7a3f0e5a9b1c2d3e4f5a6b7c8d9e0f1a2b3"
+
+func newEngine(t *testing.T) *engine {
+	e := &engine{ended: make(chan struct{}), changed: make(chan struct{}), containers: make(map[string]*made)}
+	e.Server = httptest.NewServer(e)
+	t.Cleanup(func() {
+		close(e.ended)
+		e.Close()
+	})
+	return e
+}
+
+// ServeHTTP answers as the engine does, as far as the agent asks.
+func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	if rest, ok := strings.CutPrefix(path, "/v1."); ok {
+		path = rest[strings.IndexByte(rest, '/'):]
+	}
+	part := strings.Split(strings.Trim(path, "/"), "/")
+	call := r.Method + " " + part[0]
+	if len(part) > 1 {
+		call += " " + part[len(part)-1]
+	}
+	switch call {
+	case "GET version":
+		answer(w, map[string]any{"Version": "25.0.6", "ApiVersion": "1.44", "MinAPIVersion": "1.24", "Os": "windows", "Arch": "amd64"})
+	case "HEAD _ping", "GET _ping":
+		w.WriteHeader(http.StatusOK)
+	case "GET info":
+		answer(w, map[string]any{"OSType": "windows", "DockerRootDir": `C:\ProgramData\docker`})
+	case "GET plugins", "GET networks":
+		answer(w, []any{})
+	case "GET images json":
+		if len(part) == 2 {
+			answer(w, []any{})
+		} else {
+			answer(w, map[string]any{"Id": imageID, "RepoTags": []string{"registry.example/shop/web:1"}, "Os": "windows", "Config": map[string]any{}})
+		}
+	case "POST images tag":
+		w.WriteHeader(http.StatusCreated)
+	case "GET distribution json":
+		answer(w, map[string]any{"Descriptor": map[string]any{"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "digest": imageID, "size": 1000}})
+	case "GET volumes":
+		answer(w, map[string]any{"Volumes": []any{}})
+	case "POST images create":
+		answer(w, map[string]any{"status": "Status: Downloaded newer image"})
+	case "GET events":
+		e.stream(w, r)
+	case "POST containers create":
+		e.create(w, r)
+	case "GET containers json":
+		if len(part) == 2 {
+			e.list(w)
+		} else {
+			e.inspect(w, part[1])
+		}
+	case "POST containers start":
+		e.change(w, part[1], "start", func(s *container.State) {
+			s.Status, s.Running, s.Pid, s.StartedAt = "running", true, 4242, now()
+		})
+	case "POST containers stop":
+		e.change(w, part[1], "die", func(s *container.State) {
+			s.Status, s.Running, s.ExitCode, s.FinishedAt = "exited", false, 143, now()
+		})
+	case "GET containers stats":
+		answer(w, map[string]any{"read": now(), "num_procs": 3})
+	default:
+		if r.Method == http.MethodDelete && part[0] == "containers" {
+			e.remove(w, part[1])
+			return
+		}
+		e.mu.Lock()
+		e.unknown = append(e.unknown, r.Method+" "+path)
+		e.mu.Unlock()
+		fail(w, http.StatusNotFound, "page not found")
+	}
+}
+
+func answer(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
+
+// fail answers with an error, as the engine does.
+func fail(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	answer(w, map[string]string{"message": message})
+}
+
+func now() string { return time.Now().UTC().Format(time.RFC3339Nano) }
+
+// tell is an event. e.mu is held.
+func (e *engine) tell(c *made, action string) {
+	at := time.Now()
+	attributes := map[string]string{"name": c.name, "image": c.config.Image, "exitCode": fmt.Sprint(c.state.ExitCode)}
+	for k, v := range c.config.Labels {
+		attributes[k] = v
+	}
+	line, err := json.Marshal(map[string]any{
+		"Type": "container", "Action": action, "Actor": map[string]any{"ID": c.id, "Attributes": attributes},
+		"time": at.Unix(), "timeNano": at.UnixNano(),
+	})
+	if err != nil {
+		panic(err)
+	}
+	e.events = append(e.events, string(line))
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+func (e *engine) stream(w http.ResponseWriter, r *http.Request) {
+	about := strings.Contains(r.URL.Query().Get("filters"), `"container"`)
+	w.WriteHeader(http.StatusOK)
+	for sent := 0; ; {
+		_ = http.NewResponseController(w).Flush()
+		e.mu.Lock()
+		lines, changed := slices.Clone(e.events[sent:]), e.changed
+		e.mu.Unlock()
+		for _, line := range lines {
+			if sent++; about {
+				_, _ = fmt.Fprintln(w, line)
+			}
+		}
+		if len(lines) > 0 {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		case <-e.ended:
+			return
+		}
+	}
+}
+
+func (e *engine) create(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := &made{name: r.URL.Query().Get("name"), state: container.State{Status: "created", StartedAt: "0001-01-01T00:00:00Z", FinishedAt: "0001-01-01T00:00:00Z"}}
+	if err := json.NewDecoder(r.Body).Decode(&c.config); err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	c.id = fmt.Sprintf("%064x", len(e.containers)+0xc0ffee)
+	e.containers[c.id] = c
+	e.tell(c, "create")
+	w.WriteHeader(http.StatusCreated)
+	answer(w, map[string]any{"Id": c.id, "Warnings": []string{}})
+}
+
+// find is a container by its id or name; nil, and the call is answered, if there is none.
+// e.mu is held.
+func (e *engine) find(w http.ResponseWriter, name string) *made {
+	for _, c := range e.containers {
+		if c.id == name || c.name == name {
+			return c
+		}
+	}
+	fail(w, http.StatusNotFound, "No such container: "+name)
+	return nil
+}
+
+func (e *engine) change(w http.ResponseWriter, name, event string, to func(*container.State)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.find(w, name); c != nil {
+		to(&c.state)
+		e.tell(c, event)
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func (e *engine) remove(w http.ResponseWriter, name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.find(w, name); c != nil {
+		delete(e.containers, c.id)
+		e.tell(c, "destroy")
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+func (e *engine) list(w http.ResponseWriter) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := []any{}
+	for _, c := range e.containers {
+		all = append(all, map[string]any{"Id": c.id, "Names": []string{"/" + c.name}, "Image": c.config.Image, "ImageID": imageID,
+			"Labels": c.config.Labels, "State": c.state.Status})
+	}
+	answer(w, all)
+}
+
+func (e *engine) inspect(w http.ResponseWriter, name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.find(w, name)
+	if c == nil {
+		return
+	}
+	ports := nat.PortMap{}
+	if c.state.Running {
+		for port, to := range c.config.HostConfig.PortBindings {
+			for _, b := range to {
+				ports[port] = append(ports[port], nat.PortBinding{HostIP: "0.0.0.0", HostPort: b.HostPort})
+			}
+		}
+	}
+	answer(w, map[string]any{
+		"Id": c.id, "Name": "/" + c.name, "Image": imageID, "Created": now(), "State": c.state, "Config": c.config.Config,
+		"HostConfig": c.config.HostConfig, "Mounts": []any{},
+		"NetworkSettings": map[string]any{"Ports": ports, "Networks": map[string]any{"nat": map[string]any{"IPAddress": "172.30.16.9", "Gateway": "172.30.16.1"}}},
+	})
+}
+
+// only is the one container there is.
+func (e *engine) only(t *testing.T) made {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.containers) != 1 {
+		t.Fatalf("%d containers", len(e.containers))
+	}
+	for _, c := range e.containers {
+		return *c
+	}
+	panic("unreachable")
+}

@@ -1,0 +1,229 @@
+package wine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"ecsagent/tests/harness"
+)
+
+// patience is for a slow machine.
+const patience = 2 * time.Minute
+
+// onWindows is a path of this host as Wine has it.
+func onWindows(path string) string { return "Z:" + strings.ReplaceAll(path, "/", `\`) }
+
+// windows is a Windows of the test's own.
+type windows struct {
+	t    *testing.T
+	home string
+}
+
+func newWindows(t *testing.T) *windows {
+	t.Helper()
+	w := &windows{t, t.TempDir()}
+	w.wine("setup")
+	t.Cleanup(func() { w.wine("stop") })
+	return w
+}
+
+func (w *windows) command(ctx context.Context, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, "../../scripts/wine", args...)
+	c.Env = append(os.Environ(), "XDG_CACHE_HOME="+w.home)
+	return c
+}
+
+func (w *windows) wine(args ...string) string {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	out, err := w.command(ctx, args...).CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("wine %s: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// run runs a program of Windows.
+func (w *windows) run(program string, args ...string) string {
+	w.t.Helper()
+	return w.wine(append([]string{"exec", program}, args...)...)
+}
+
+// boot starts Windows, which reads the environment of its services then, and keeps it
+// running: it shuts down with the last program.
+func (w *windows) boot() {
+	w.t.Helper()
+	w.wine("stop")
+	c := w.command(context.Background(), "exec", "cmd", "/c", "set /p line=")
+	in, err := c.StdinPipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		_ = in.Close()
+		_ = c.Wait() // its status says nothing
+	})
+}
+
+const environment = `HKLM\System\CurrentControlSet\Control\Session Manager\Environment`
+
+// TestService: the agent is installed as a service, configured, started and registered; it
+// runs a task whose container is one of Windows, stops it, and is stopped and removed.
+func TestService(t *testing.T) {
+	programs := os.Getenv("ECS_TEST_WINDOWS_PROGRAMS")
+	if programs == "" {
+		t.Skip("needs the programs for Windows; make test-windows builds them and sets ECS_TEST_WINDOWS_PROGRAMS")
+	}
+	agent := filepath.Join(programs, "ecs-agent.exe")
+	docker := newEngine(t)
+	dir := t.TempDir()
+	s, err := harness.NewStack(harness.Options{Programs: programs, Dir: dir, DockerHost: "tcp://" + strings.TrimPrefix(docker.URL, "http://")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	if err := s.StartLocal(ctx); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "log", "ecs-agent.log")
+	t.Cleanup(func() {
+		if _, err := s.Local.Stop(30 * time.Second); err != nil {
+			t.Error(err)
+		}
+		s.ECS.Close()
+		if t.Failed() {
+			t.Log(harness.Tail(log, 60), docker.unknown)
+		}
+	})
+
+	config := filepath.Join(dir, "agent.config")
+	settings := strings.Join([]string{
+		"AWS_DEFAULT_REGION=" + harness.Region, "AWS_ACCESS_KEY_ID=AKIDLOCAL", "AWS_SECRET_ACCESS_KEY=local", "ECS_EXTERNAL=true",
+		"ECS_BACKEND_HOST=http://" + s.LocalAddress, "DOCKER_HOST=" + s.DockerHost,
+		"ECS_INTROSPECTION_ADDRESS=" + s.Introspection, "ECS_TASK_ENDPOINT_ADDRESS=" + s.TaskEndpoint,
+		"ECS_ENABLE_CONTAINER_METADATA=true",
+	}, "\r\n")
+	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newWindows(t)
+	w.run(agent, "service", "install", "--start", "manual", "--depends-on", "")
+	for name, value := range map[string]string{
+		"ECS_CONFIG_FILE": onWindows(config),
+		// What the installation has set wins over the file.
+		"ECS_DATADIR": onWindows(filepath.Join(dir, "data")), "ECS_LOGFILE": onWindows(log),
+	} {
+		w.run("reg", "add", environment, "/v", name, "/d", value, "/f")
+	}
+	w.boot()
+	w.run("net", "start", "AmazonECS")
+	var instance harness.Instance
+	if err := harness.Poll(ctx, "the agent to connect", func(ctx context.Context) (bool, error) {
+		all, err := s.ECS.Instances(ctx)
+		if err != nil || len(all) != 1 || !all[0].AgentConnected {
+			return false, err
+		}
+		instance = all[0]
+		return true, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	attributes := map[string]string{}
+	for _, a := range instance.Attributes {
+		attributes[a.Name] = a.Value
+	}
+	if attributes["ecs.os-type"] != "windows" || attributes["ecs.cpu-architecture"] != "x86_64" {
+		t.Errorf("registered with %v", attributes)
+	}
+
+	definition, err := s.ECS.Register(ctx, map[string]any{
+		"family": "shop", "cpu": "512", "memory": "1024",
+		"volumes": []any{map[string]any{"name": "orders", "host": map[string]any{"sourcePath": `C:\orders`}}},
+		"containerDefinitions": []any{map[string]any{
+			"name": "web", "image": "registry.example/shop/web:1", "cpu": 256, "memory": 512, "essential": true,
+			"command":      []string{"powershell", "-Command", "Start-Service W3SVC"},
+			"portMappings": []any{map[string]any{"containerPort": 80}},
+			"mountPoints":  []any{map[string]any{"sourceVolume": "orders", "containerPath": `D:\orders`}},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks, failures, err := s.ECS.Run(ctx, definition, 1)
+	if err != nil || len(tasks) != 1 {
+		t.Fatalf("%v %v", failures, err)
+	}
+	task, err := s.ECS.AwaitStatus(ctx, tasks[0].TaskARN, "RUNNING", "STOPPED")
+	if err != nil || task.LastStatus != "RUNNING" {
+		t.Fatalf("%+v %v", task, err)
+	}
+	c := docker.only(t)
+	h := c.config.HostConfig
+	if len(h.Binds) == 0 || h.Binds[0] != `c:\orders:d:\orders` {
+		t.Errorf("mounts %q", h.Binds)
+	}
+	percent := max(1, 256*100/int64(1024*runtime.NumCPU()))
+	if h.CPUPercent != percent || h.CPUShares != 0 || h.Memory != 512<<20 || h.CgroupParent != "" || h.NetworkMode != "nat" {
+		t.Errorf("CPU per cent %d, count %d, shares %d; memory %d; network %q", h.CPUPercent, h.CPUCount, h.CPUShares, h.Memory, h.NetworkMode)
+	}
+	env := strings.Join(c.config.Env, "\n")
+	if !strings.Contains(env, "ECS_CONTAINER_METADATA_URI_V4=http://169.254.170.2/v4/") ||
+		!strings.Contains(env, `ECS_CONTAINER_METADATA_FILE=C:\ProgramData\Amazon\ECS\metadata\`) {
+		t.Errorf("environment:\n%s", env)
+	}
+	if b := task.Container("web").NetworkBindings; len(b) != 1 || b[0].ContainerPort != 80 || b[0].HostPort < 49152 {
+		t.Errorf("ports %+v", b)
+	}
+	checkMetadataFile(t, dir, task.TaskARN)
+
+	if err := s.ECS.Stop(ctx, task.TaskARN, "enough"); err != nil {
+		t.Fatal(err)
+	}
+	if task, err = s.ECS.AwaitStatus(ctx, task.TaskARN, "STOPPED"); err != nil {
+		t.Fatal(err)
+	}
+	if code := task.Container("web").ExitCode; code == nil || *code != 143 {
+		t.Errorf("%+v", task)
+	}
+	w.run("net", "stop", "AmazonECS")
+	if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "msg=\"stopped\"") && !strings.Contains(string(text), "msg=stopped") {
+		t.Errorf("the agent's log does not tell of its end: %v", err)
+	}
+	w.run(agent, "service", "uninstall")
+	docker.mu.Lock()
+	defer docker.mu.Unlock()
+	if len(docker.unknown) > 0 {
+		t.Errorf("calls that the engine does not know: %q", docker.unknown)
+	}
+}
+
+// checkMetadataFile reads the file that is mounted into the container.
+func checkMetadataFile(t *testing.T, dir, arn string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "data", "metadata", "*", "*", "web", "ecs-container-metadata.json"))
+	if err != nil || len(files) != 1 {
+		t.Errorf("metadata files: %q %v", files, err)
+		return
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var content struct{ TaskARN string }
+	if err := json.Unmarshal(text, &content); err != nil || content.TaskARN != arn {
+		t.Error(fmt.Errorf("%s: %s: %w", files[0], text, err))
+	}
+}

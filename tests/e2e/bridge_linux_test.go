@@ -42,7 +42,7 @@ func onOwnHost(t *testing.T, firewall string, dockerd ...string) *ownHost {
 		t.Skip("ECS_TEST_DOCKER_HOST is not set; make test sets it")
 	}
 	h := &ownHost{space: nettest.New(t)}
-	socket := h.engine(t, dockerd)
+	socket := h.startEngine(t, dockerd)
 	// What is closed last is made first.
 	h.env = prepared(t, "ECS_HOST_RULES=agent", "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached")
 	h.load()
@@ -61,8 +61,8 @@ func onOwnHost(t *testing.T, firewall string, dockerd ...string) *ownHost {
 	return h
 }
 
-// engine starts a Docker engine in the namespace and returns its address.
-func (h *ownHost) engine(t *testing.T, further []string) string {
+// startEngine starts a Docker engine in the namespace and returns its address.
+func (h *ownHost) startEngine(t *testing.T, further []string) string {
 	t.Helper()
 	dir := socketDir(t)
 	in := func(name string) string { return filepath.Join(dir, name) }

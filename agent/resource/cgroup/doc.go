@@ -8,7 +8,7 @@
 // interface too:
 //
 //	driver    version  CgroupParent          made by
-//	cgroupfs  1        /ecs/ID               a directory in every hierarchy
+//	cgroupfs  1        /ecs/ID               a directory in each hierarchy that limits need
 //	cgroupfs  2        /ecs/ID               a directory
 //	systemd   1, 2     ecstasks-ID.slice     systemd, asked over D-Bus
 //

@@ -37,8 +37,6 @@ func newV1() *fakeTree {
 	for _, h := range []string{"cpu,cpuacct", "cpuset", "memory", "pids", "freezer", "systemd"} {
 		t.nodes[path.Join(mount, h)] = &node{files: t.content(path.Join(mount, h))}
 	}
-	set := t.nodes[mount+"/cpuset"].files
-	set["cpuset.cpus"], set["cpuset.mems"] = "0-3", "0"
 	return t
 }
 
@@ -70,8 +68,6 @@ func (t *fakeTree) content(dir string) map[string]string {
 	switch name, _, _ := strings.Cut(strings.TrimPrefix(dir, mount+"/"), "/"); name {
 	case "cpu,cpuacct":
 		maps.Copy(f, map[string]string{"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "-1", "cpu.shares": "1024"})
-	case "cpuset":
-		maps.Copy(f, map[string]string{"cpuset.cpus": "", "cpuset.mems": ""})
 	case "memory":
 		maps.Copy(f, map[string]string{"memory.limit_in_bytes": "9223372036854771712", "memory.use_hierarchy": "0"})
 	case "pids":

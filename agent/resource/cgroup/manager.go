@@ -81,7 +81,7 @@ func (m *Manager) Init(ctx context.Context) error {
 	case layout.Driver == Systemd:
 		d = sliced{t, m.opt.Slices}
 	case layout.Version == 1:
-		d = legacy{t}
+		d = &legacy{tree: t}
 	default:
 		d = unified{t}
 	}

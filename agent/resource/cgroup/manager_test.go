@@ -69,7 +69,6 @@ func TestCreate(t *testing.T) {
 		"version 1, cgroupfs": {{
 			"cpu,cpuacct/@/cpu.cfs_period_us": "100000", "cpu,cpuacct/@/cpu.cfs_quota_us": "50000", "cpu,cpuacct/@/cpu.shares": "1024",
 			"memory/@/memory.limit_in_bytes": "536870912", "memory/@/memory.use_hierarchy": "1", "pids/@/pids.max": "50",
-			"cpuset/@/cpuset.cpus": "0-3", "cpuset/@/cpuset.mems": "0", "freezer/@/cgroup.procs": "", "systemd/@/cgroup.procs": "",
 		}, {
 			"cpu,cpuacct/@/cpu.cfs_quota_us": "-1", "cpu,cpuacct/@/cpu.shares": "1024", "memory/@/memory.limit_in_bytes": "9223372036854771712",
 		}},
@@ -122,6 +121,24 @@ func TestCreateCompletes(t *testing.T) {
 				t.Errorf("limit is %q", got)
 			}
 		})
+	}
+}
+
+// Where no limit stands nothing is made: that is Docker's.
+func TestCreateMakesNoMore(t *testing.T) {
+	r, s := newRig(t, newV1(), Cgroupfs, Settings{}), spec(1, 4)
+	if _, err := r.Create(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	var made []string
+	for dir := range r.tree.nodes {
+		if strings.HasSuffix(dir, r.Layout().dir(s.ID())) {
+			made = append(made, strings.TrimPrefix(dir, mount))
+		}
+	}
+	slices.Sort(made)
+	if want := []string{"/cpu,cpuacct/ecs/" + s.ID(), "/memory/ecs/" + s.ID()}; !slices.Equal(made, want) {
+		t.Errorf("made %q, want %q", made, want)
 	}
 }
 
@@ -300,7 +317,10 @@ func TestCreateFails(t *testing.T) {
 			r.tree.make("ecs/" + spec(1, 4).ID())
 			delete(r.tree.nodes[mount+"/memory/ecs/"+spec(1, 4).ID()].files, "memory.limit_in_bytes")
 		}, "version 1, cgroupfs", "set memory.limit_in_bytes"},
-		"no controller":    {spec(1, 4), func(r rig) { delete(r.tree.nodes, mount+"/memory") }, "version 1, cgroupfs", "no memory controller"},
+		"no controller": {spec(1, 4), func(r rig) {
+			delete(r.tree.nodes, mount+"/memory")
+			delete(r.tree.nodes, mount+"/memory/ecs")
+		}, "version 1, cgroupfs", "no memory controller"},
 		"read-only":        {spec(1, 4), func(r rig) { r.tree.readOnly = true }, "version 2, cgroupfs", "read-only"},
 		"bad id":           {&task.Spec{ARN: "task/.."}, func(rig) {}, "version 1, cgroupfs", "cannot name a cgroup"},
 		"memory":           {spec(1, 4, task.Container{Memory: 5}), func(rig) {}, "version 1, cgroupfs", "greater than task memory"},

@@ -56,17 +56,14 @@ func (t tree) mounts() ([]hierarchy, error) {
 	return hs, nil
 }
 
-// needed reports whether limits need the hierarchy.
-func (t tree) needed(h hierarchy) bool {
-	return slices.ContainsFunc(h.controllers, func(c string) bool { return slices.Contains(t.needs, c) })
-}
-
 // with finds the hierarchy of each controller that is needed.
 func (t tree) with(hs []hierarchy) (map[string]string, error) {
 	dirs := make(map[string]string, len(t.needs))
 	for _, h := range hs {
 		for _, c := range h.controllers {
-			dirs[c] = h.dir
+			if slices.Contains(t.needs, c) {
+				dirs[c] = h.dir
+			}
 		}
 	}
 	for _, c := range t.needs {

@@ -82,6 +82,7 @@ func (c *Collector) restarted(m *container, count int) {
 		return
 	}
 	m.close()
+	m.target.Again = false
 	m.retryAt, m.retries, m.backwards = time.Time{}, 0, 0
 	if last := m.last.Load(); last != nil {
 		m.base = base(last, count)
@@ -135,6 +136,7 @@ func (c *Collector) read(ctx context.Context, m *container, host Host) (s *Sampl
 			m.meter = nil
 			return nil, err
 		}
+		m.target.Again = true
 	}
 	now := time.Now()
 	whole := now.Sub(m.wholeAt) >= wholeEvery || now.Sub(time.Unix(0, m.looked.Load())) < lookedAt

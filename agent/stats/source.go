@@ -9,6 +9,8 @@ type Target struct {
 	// OwnNetwork is false where the container's network is the host's, none, or its
 	// task's: it then has no counters of its own.
 	OwnNetwork bool
+	// Again is set when it was opened before and has not been started anew since.
+	Again bool
 }
 
 // Source reads what the kernel, or Docker, counts. The loop alone calls it, one call

@@ -245,7 +245,21 @@ func TestLocate(t *testing.T) {
 			t.Errorf("%s: %v", dir, err)
 		}
 	}
-	h := newHost(t, below("docker/"+strings.Replace(id, "3", "4", 1), unified))
+	h := newHost(t, below("some/where/else/"+id, unified))
+	if _, err := h.read(2, stats.Target{ID: id, TaskID: taskID, Again: true}); !errors.Is(err, errNoCgroup) {
+		t.Errorf("a container that was known before is looked for everywhere: %v", err)
+	}
+	other := strings.Replace(id, "3", "4", 1)
+	h = newHost(t, below("some/where/else/"+id, unified), below("some/where/else/"+other, unified))
+	s := h.source(2)
+	for _, target := range []stats.Target{{ID: other, TaskID: taskID}, {ID: id, TaskID: taskID, Again: true}} {
+		m, err := s.Open(t.Context(), target)
+		if err != nil {
+			t.Fatalf("where another was found: %v", err)
+		}
+		m.Close()
+	}
+	h = newHost(t, below("docker/"+other, unified))
 	if _, err := h.read(2, stats.Target{ID: id, TaskID: taskID}); !errors.Is(err, errNoCgroup) {
 		t.Errorf("a cgroup that is not there: %v", err)
 	}

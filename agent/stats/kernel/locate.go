@@ -16,22 +16,38 @@ const (
 	maxDirs  = 20_000
 )
 
+// anyID stands for the container's id in Source.elsewhere.
+const anyID = "*"
+
 // locate finds the cgroup of a container below the mount point of a hierarchy: where
 // Docker puts it with either driver, by itself or below a task's cgroup
-// (docs/spec/02 section 4.10); else, by its id, wherever it is.
-func locate(root string, t stats.Target) (string, error) {
+// (docs/spec/02 section 4.10), or where one was found last; else, by its id, wherever it
+// is. That is a walk through all cgroups of the host, which a container is not worth that
+// was found before: it has ended.
+func (s *Source) locate(root string, t stats.Target) (string, error) {
 	scope := "docker-" + t.ID + ".scope"
-	places := []string{filepath.Join("docker", t.ID), filepath.Join("system.slice", scope)}
+	places := make([]string, 0, 5)
 	if id := t.TaskID; id != "" && filepath.IsLocal(id) && !strings.ContainsAny(id, `/\`) {
 		slice := "ecstasks-" + strings.ReplaceAll(id, "-", `\x2d`) + ".slice"
 		places = append(places, filepath.Join("ecs", id, t.ID), filepath.Join("ecstasks.slice", slice, scope))
+	}
+	places = append(places, filepath.Join("docker", t.ID), filepath.Join("system.slice", scope))
+	if s.elsewhere != "" {
+		places = append(places, strings.ReplaceAll(s.elsewhere, anyID, t.ID))
 	}
 	for _, dir := range places {
 		if info, err := os.Stat(filepath.Join(root, dir)); err == nil && info.IsDir() {
 			return dir, nil
 		}
 	}
-	return search(root, t.ID)
+	if t.Again {
+		return "", fmt.Errorf("%w: %s below %s any more", errNoCgroup, t.ID, root)
+	}
+	dir, err := search(root, t.ID)
+	if err == nil && !strings.Contains(dir, anyID) {
+		s.elsewhere = strings.ReplaceAll(dir, t.ID, anyID)
+	}
+	return dir, err
 }
 
 // search looks through the tree for a cgroup that is named after the container.

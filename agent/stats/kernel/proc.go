@@ -151,7 +151,7 @@ func (s *Source) TaskNetwork(_ context.Context, t stats.Target) (map[string]stat
 	if err != nil {
 		return nil, err
 	}
-	dir, err := locate(tree.probe(), t)
+	dir, err := s.locate(tree.probe(), t)
 	if err != nil {
 		return nil, err
 	}

@@ -34,10 +34,13 @@ type Options struct {
 
 // Source implements stats.Source.
 type Source struct {
-	opt     Options
-	stat    File                // /proc/stat
-	buf     []byte              // of the reading under way
-	devices map[string][]string // of tasks' network namespaces, by container id and pid
+	opt         Options
+	stat        File                // /proc/stat
+	buf         []byte              // of the reading under way
+	devices     map[string][]string // of tasks' network namespaces, by container id and pid
+	controllers map[string]string   // see tree
+	// elsewhere is where a container was found in an unusual place, with anyID for its id.
+	elsewhere string
 }
 
 // New makes a Source. Nothing is opened yet.
@@ -98,7 +101,7 @@ func (s *Source) Open(_ context.Context, t stats.Target) (stats.Meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := locate(tree.probe(), t)
+	dir, err := s.locate(tree.probe(), t)
 	if err != nil {
 		return nil, err
 	}
@@ -134,11 +137,11 @@ func (t tree) probe() string {
 	return t.root
 }
 
-// tree finds the hierarchies: with version 1, directories that are named after their
-// controllers.
+// tree finds the hierarchies, once: with version 1, directories that are named after
+// their controllers.
 func (s *Source) tree() (tree, error) {
-	t := tree{root: s.opt.Cgroup}
-	if s.opt.Version == 2 {
+	t := tree{root: s.opt.Cgroup, controllers: s.controllers}
+	if s.opt.Version == 2 || t.controllers != nil {
 		return t, nil
 	}
 	entries, err := os.ReadDir(s.opt.Cgroup)
@@ -154,6 +157,7 @@ func (s *Source) tree() (tree, error) {
 	if len(t.controllers) == 0 {
 		return tree{}, fmt.Errorf("no cgroup hierarchy in %q", s.opt.Cgroup)
 	}
+	s.controllers = t.controllers
 	return t, nil
 }
 

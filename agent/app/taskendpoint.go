@@ -68,7 +68,7 @@ type taskEndpoint struct {
 // openTaskEndpoint serves tasks from the saved state until close is called.
 func (a *agent) openTaskEndpoint(ctx context.Context) (*taskEndpoint, error) {
 	e := &taskEndpoint{
-		log: a.log, roles: credentials.New(), directory: directory.New(directory.Options{LocalAddress: localAddress, HostAddress: isHostAddress}),
+		log: a.log, roles: credentials.New(), directory: directory.New(directory.Options{LocalAddress: localAddress}),
 		address: a.cfg.TaskEndpointAddress, inherited: inheritedFiles(), noZone: a.cfg.TaskMetadataAZDisabled,
 	}
 	api, err := a.ecs()

@@ -3,10 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -164,17 +162,4 @@ func localAddress(s *task.Snapshot) netip.Addr {
 		}
 	}
 	return netip.Addr{}
-}
-
-// isHostAddress reports whether an interface of the host has the address; all of them
-// count when the host does not say.
-func isHostAddress(a netip.Addr) bool {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return true
-	}
-	return slices.ContainsFunc(list, func(has net.Addr) bool {
-		p, err := netip.ParsePrefix(has.String())
-		return err == nil && p.Addr().WithZone("").Unmap() == a
-	})
 }

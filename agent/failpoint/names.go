@@ -4,9 +4,9 @@ package failpoint
 // One line here and the two calls in the code are all that a new one needs: tests/fault
 // fails for a place that no scenario passes, and for one that is passed and not listed.
 var places = map[string][]string{
-	// Writes to the state file (agent/store). commit is the transaction itself, which
-	// may hold several of the others.
-	"store": {"tasks", "state", "sent", "sequence", "delete", "meta", "images", "commit"},
+	// Writes to the state file (agent/store). Several of them may be one entry of the
+	// journal, or one transaction of the file itself, which is commit.
+	"store": {"tasks", "state", "sent", "sequence", "delete", "meta", "images", "journal", "commit"},
 	// Calls to Docker (agent/runtime/docker).
 	"docker": {
 		"version", "getting-info", "listing-plugins", "listing", "inspecting", "pullBegin", "pulled", "MANIFEST_PULLED",

@@ -172,8 +172,12 @@ func Retire(dir string) error {
 	if err := removeIdentity(path); err != nil {
 		return err
 	}
-	if err := os.Rename(path, path+".former-"+time.Now().UTC().Format("20060102T150405.000000000")); err != nil {
+	former := path + ".former-" + time.Now().UTC().Format("20060102T150405.000000000")
+	if err := os.Rename(path, former); err != nil {
 		return fmt.Errorf("retire the state file: %w", err)
+	}
+	if err := os.Rename(journalPath(path), journalPath(former)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("retire the journal: %w", err)
 	}
 	return nil
 }

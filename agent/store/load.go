@@ -15,18 +15,19 @@ import (
 
 // load reads the whole file. Records that cannot be read are moved to the
 // set-aside bucket.
-func load(f *file) (*Loaded, error) {
+func load(f *file, pending overlay) (*Loaded, error) {
 	out := &Loaded{
 		Meta: map[string]string{}, Attachments: map[string]json.RawMessage{}, Images: map[string]json.RawMessage{},
 		Usage: map[string]json.RawMessage{}, Problems: f.problems,
 	}
 	var bad []badRecord
 	err := f.db.View(func(tx *bolt.Tx) error {
-		bad = readMeta(tx, out)
-		bad = append(bad, readTasks(tx, out)...)
-		bad = append(bad, readRaw(tx, attachmentBucket, out.Attachments)...)
-		bad = append(bad, readRaw(tx, imageBucket, out.Images)...)
-		bad = append(bad, readRaw(tx, usageBucket, out.Usage)...)
+		v := view{tx, pending}
+		bad = readMeta(v, out)
+		bad = append(bad, readTasks(v, out)...)
+		bad = append(bad, readRaw(v, attachmentBucket, out.Attachments)...)
+		bad = append(bad, readRaw(v, imageBucket, out.Images)...)
+		bad = append(bad, readRaw(v, usageBucket, out.Usage)...)
 		return nil
 	})
 	if err != nil || len(bad) == 0 {
@@ -35,8 +36,8 @@ func load(f *file) (*Loaded, error) {
 	for _, b := range bad {
 		out.Problems = append(out.Problems, fmt.Sprintf("saved %s of %q cannot be read (%v): set aside", b.bucket, b.key, b.cause))
 	}
-	if f.readOnly {
-		return out, nil
+	if f.readOnly || len(pending) > 0 {
+		return out, nil // the disk takes no writes: the next start sets them aside
 	}
 	if err := setAside(f.db, bad); err != nil {
 		// A full disk: they are told of again at the next start.
@@ -51,24 +52,8 @@ type badRecord struct {
 	cause       error
 }
 
-// each goes through a bucket. One may be missing in an older file that cannot be
-// written to.
-func each(tx *bolt.Tx, bucket []byte, fn func(key, value []byte) error) error {
-	if b := tx.Bucket(bucket); b != nil {
-		return b.ForEach(fn)
-	}
-	return nil
-}
-
-func get(tx *bolt.Tx, bucket, key []byte) []byte {
-	if b := tx.Bucket(bucket); b != nil {
-		return b.Get(key)
-	}
-	return nil
-}
-
-func readMeta(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
-	_ = each(tx, metaBucket, func(key, value []byte) error {
+func readMeta(v view, out *Loaded) (bad []badRecord) {
+	_ = v.each(metaBucket, func(key, value []byte) error {
 		out.Meta[string(key)] = string(value)
 		return nil
 	})
@@ -81,12 +66,13 @@ func readMeta(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
 	}
 	delete(out.Meta, keySequence)
 	delete(out.Meta, keySchema)
+	delete(out.Meta, keyRun)
 	return bad
 }
 
 // readRaw reads records that other packages decode.
-func readRaw(tx *bolt.Tx, bucket []byte, out map[string]json.RawMessage) (bad []badRecord) {
-	_ = each(tx, bucket, func(key, value []byte) error {
+func readRaw(v view, bucket []byte, out map[string]json.RawMessage) (bad []badRecord) {
+	_ = v.each(bucket, func(key, value []byte) error {
 		if !json.Valid(value) {
 			bad = append(bad, badRecord{bucket, bytes.Clone(key), errors.New("not JSON")})
 			return nil
@@ -99,8 +85,8 @@ func readRaw(tx *bolt.Tx, bucket []byte, out map[string]json.RawMessage) (bad []
 
 // readTasks joins the three records of each task. A task whose state is missing or
 // does not fit its spec is kept with an empty state: what Docker shows fills it.
-func readTasks(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
-	_ = each(tx, specBucket, func(key, value []byte) error {
+func readTasks(v view, out *Loaded) (bad []badRecord) {
+	_ = v.each(specBucket, func(key, value []byte) error {
 		spec := new(task.Spec)
 		if err := json.Unmarshal(value, spec); err != nil || spec.ARN != string(key) {
 			if err == nil {
@@ -110,7 +96,7 @@ func readTasks(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
 			return nil
 		}
 		r := task.Record{Spec: spec}
-		if saved := get(tx, stateBucket, key); saved != nil {
+		if saved := v.get(stateBucket, key); saved != nil {
 			err := json.Unmarshal(saved, &r.State)
 			if err == nil && len(r.State.Containers) != len(spec.Containers) {
 				err = fmt.Errorf("it has %d containers, the task %d", len(r.State.Containers), len(spec.Containers))
@@ -120,7 +106,7 @@ func readTasks(tx *bolt.Tx, out *Loaded) (bad []badRecord) {
 				r.State = task.State{}
 			}
 		}
-		if saved := get(tx, sentBucket, key); saved != nil {
+		if saved := v.get(sentBucket, key); saved != nil {
 			if err := json.Unmarshal(saved, &r.Sent); err != nil {
 				bad = append(bad, badRecord{sentBucket, bytes.Clone(key), err})
 				r.Sent = task.Sent{}

@@ -56,6 +56,7 @@ const (
 
 	keySchema   = "schema"
 	keySequence = "sequence-number"
+	keyRun      = "journal" // whose entries are not in the file yet
 )
 
 // ErrInUse means that another process holds the state file.
@@ -87,6 +88,8 @@ type Store struct {
 	readOnly bool     // db takes no writes
 	reopened time.Time
 	identity identity // as it is on disk
+	journal  journal
+	pending  overlay // what the journal holds
 
 	mu     sync.Mutex
 	queue  []*write
@@ -110,14 +113,15 @@ func Open(dir string, log *zap.Logger) (*Store, *Loaded, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open state file %s: %w", path, err)
 	}
-	loaded, err := load(f)
+	s := &Store{
+		path: path, log: log, db: f.db, readOnly: f.readOnly, journal: journal{path: journalPath(path)},
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	f.problems = append(f.problems, s.readBack()...)
+	loaded, err := load(f, s.pending)
 	if err != nil {
 		_ = f.db.Close()
 		return nil, nil, fmt.Errorf("read state file %s: %w", path, err)
-	}
-	s := &Store{
-		path: path, log: log, db: f.db, readOnly: f.readOnly,
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	s.restoreIdentity(f, loaded)
 	go s.run()
@@ -138,10 +142,31 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.signal()
 	<-s.done
-	if s.db == nil {
+	err := s.journal.close()
+	if s.db != nil {
+		err = errors.Join(err, s.db.Close())
+	}
+	return err
+}
+
+// readBack brings what the journal holds into the state file, or keeps it in memory
+// where the disk takes no writes. It returns what is wrong with the journal.
+func (s *Store) readBack() (problems []string) {
+	var run uint64
+	_ = s.view(func(v view) error { run = runOf(v.get(metaBucket, []byte(keyRun))); return nil })
+	puts, problems := readJournal(s.journal.path, run)
+	if len(puts) == 0 && len(problems) == 0 {
+		s.journal.begin(run)
 		return nil
 	}
-	return s.db.Close()
+	s.pending.add(puts)
+	if s.readOnly {
+		return problems
+	}
+	if err := s.guarded(func() error { return s.transact(change{}) }); err != nil {
+		problems = append(problems, fmt.Sprintf("state file %s cannot be written to (%v): what its journal holds is read", s.path, err))
+	}
+	return problems
 }
 
 // SaveTasks makes new tasks and the sequence number that covers them durable as

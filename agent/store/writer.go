@@ -84,6 +84,7 @@ func (s *Store) run() {
 			s.mu.Unlock()
 			if len(batch) == 0 {
 				if closed {
+					s.settle()
 					return
 				}
 				break
@@ -99,58 +100,121 @@ func (s *Store) run() {
 	}
 }
 
-// commit writes the batch in one transaction, unless it changes nothing. Damage that
-// bbolt comes upon only now is an error like any other; the next start repairs it.
-func (s *Store) commit(batch []*write) (err error) {
+// commit makes the batch durable, unless it changes nothing: in the journal, or together
+// with what the journal holds in one transaction of the state file.
+func (s *Store) commit(batch []*write) error {
+	return s.guarded(func() error {
+		if err := s.writable(); err != nil {
+			return err
+		}
+		c, err := s.changes(batch)
+		if err != nil || len(c.puts) == 0 {
+			return err
+		}
+		if !c.whole {
+			if done, err := s.note(c.puts); done || err != nil {
+				return err
+			}
+		}
+		return s.transact(c)
+	})
+}
+
+// guarded makes damage that bbolt comes upon only now an error like any other; the next
+// start repairs it.
+func (s *Store) guarded(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = &corruptError{fmt.Sprintf("state file is damaged: %v", cause)}
 		}
 	}()
-	if err := s.writable(); err != nil {
-		return err
+	return do()
+}
+
+// note makes puts durable in the journal. It reports false where the journal cannot take
+// them: the state file can, or says why not.
+func (s *Store) note(puts []put) (done bool, err error) {
+	if err := failpoint.Before("store", "journal"); err != nil {
+		return false, err
 	}
-	changed, cleared, err := s.changes(batch)
-	if err != nil || len(changed) == 0 {
-		return err
+	fits, err := s.journal.add(puts)
+	if err != nil {
+		s.log.Warn("journal not written: the state file is written instead", zap.Error(err))
+		s.journal.stop() // until the state file names another run: the entry may be there
 	}
+	if !fits {
+		return false, nil
+	}
+	s.pending.add(puts)
+	return true, failpoint.After("store", "journal")
+}
+
+// transact brings what the journal holds and the change into the state file, which with
+// that names another run: the entries of the journal mean nothing any more.
+func (s *Store) transact(c change) error {
 	if err := failpoint.Before("store", "commit"); err != nil {
 		return err
 	}
-	if cleared {
+	if c.cleared {
 		// First, so that no crash leaves the copy alone.
 		if err := removeIdentity(s.path); err != nil {
 			return err
 		}
 		s.identity = identity{}
 	}
+	s.journal.stop() // should this fail, nobody knows which run the file names
 	var now identity
-	err = s.db.Update(func(tx *bolt.Tx) error {
-		for _, p := range changed {
-			bucket := tx.Bucket(p.bucket)
-			if p.value == nil {
-				if err := bucket.Delete(p.key); err != nil {
-					return err
-				}
-			} else if err := bucket.Put(p.key, p.value); err != nil {
-				return fmt.Errorf("put %s %s: %w", p.bucket, p.key, err)
-			}
+	run := newRun()
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		err := s.pending.each(func(p put) error { return apply(tx, p) })
+		for i := 0; err == nil && i < len(c.puts); i++ {
+			err = apply(tx, c.puts[i])
+		}
+		if err == nil {
+			err = apply(tx, runPut(run))
 		}
 		meta := tx.Bucket(metaBucket)
 		now = identity{
 			InstanceARN: string(meta.Get([]byte(KeyInstanceARN))), Cluster: string(meta.Get([]byte(KeyCluster))),
 			EC2InstanceID: string(meta.Get([]byte(KeyEC2InstanceID))),
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("write state file: %w", err)
 	}
+	s.pending = nil
+	s.journal.begin(run)
 	if now.InstanceARN != "" {
 		s.keepIdentity(now)
 	}
 	return failpoint.After("store", "commit")
+}
+
+// settle brings what the journal holds into the state file when the store is closed. It
+// may fail: the next start reads the journal.
+func (s *Store) settle() {
+	if len(s.pending) == 0 || s.db == nil || s.readOnly {
+		return
+	}
+	if err := s.guarded(func() error { return s.transact(change{}) }); err != nil {
+		s.log.Warn("journal not brought into the state file", zap.Error(err))
+	}
+}
+
+func apply(tx *bolt.Tx, p put) error {
+	bucket := tx.Bucket(p.bucket)
+	if p.value == nil {
+		if err := bucket.Delete(p.key); err != nil {
+			return fmt.Errorf("delete %s %s: %w", p.bucket, p.key, err)
+		}
+		return nil
+	}
+	if err := bucket.Put(p.key, p.value); err != nil {
+		return fmt.Errorf("put %s %s: %w", p.bucket, p.key, err)
+	}
+	return nil
 }
 
 // writable opens a file that could not be written to once more, now and then.
@@ -178,55 +242,50 @@ func (s *Store) writable() error {
 	return nil
 }
 
-// changes keeps the last put of each key, and only those that change the file.
-func (s *Store) changes(batch []*write) (changed []put, cleared bool, err error) {
-	type id struct{ bucket, key string }
-	last := make(map[id]put)
-	var order []id
-	add := func(p put) {
-		k := id{string(p.bucket), string(p.key)}
-		if _, seen := last[k]; !seen {
-			order = append(order, k)
-		}
-		last[k] = p
-	}
-	err = s.db.View(func(tx *bolt.Tx) error {
+// change is what a batch changes.
+type change struct {
+	puts    []put // one for each key
+	cleared bool
+	whole   bool // it is for the state file itself: who the instance is, or what that refuses
+}
+
+// changes keeps the last put of each key, and only those that change what is durable.
+func (s *Store) changes(batch []*write) (c change, err error) {
+	var last overlay
+	err = s.view(func(v view) error {
 		for _, w := range batch {
 			if w.clear {
-				cleared = true
-				for k, p := range last { // written by this batch, before
-					p.value = nil
-					last[k] = p
+				c.cleared, c.whole = true, true
+				for k := range last { // written by this batch, before
+					last[k] = nil
 				}
-				if err := everything(tx, add); err != nil {
+				if err := everything(v, func(p put) { last.add([]put{p}) }); err != nil {
 					return err
 				}
 			}
-			for _, p := range w.puts {
-				add(p)
-			}
+			last.add(w.puts)
 		}
-		for _, k := range order {
-			p := last[k]
-			if !bytes.Equal(tx.Bucket(p.bucket).Get(p.key), p.value) {
-				changed = append(changed, p)
+		return last.each(func(p put) error {
+			if !bytes.Equal(v.get(p.bucket, p.key), p.value) {
+				c.puts = append(c.puts, p)
+				c.whole = c.whole || !fitsKey(p.key) || bytes.Equal(p.bucket, metaBucket) && string(p.key) != keySequence
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("read state file: %w", err)
+		return change{}, fmt.Errorf("read state file: %w", err)
 	}
-	return changed, cleared, nil
+	return c, nil
 }
 
 // everything adds the deletion of every record but the schema.
-func everything(tx *bolt.Tx, add func(put)) error {
+func everything(v view, add func(put)) error {
 	for _, bucket := range buckets {
 		if bytes.Equal(bucket, asideBucket) {
 			continue // kept for inspection, and never read
 		}
-		err := tx.Bucket(bucket).ForEach(func(key, _ []byte) error {
+		err := v.each(bucket, func(key, _ []byte) error {
 			if !bytes.Equal(bucket, metaBucket) || string(key) != keySchema {
 				add(put{bucket: bucket, key: bytes.Clone(key)})
 			}

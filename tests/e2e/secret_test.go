@@ -73,7 +73,7 @@ func TestRegistryPasswordFromSecretsManager(t *testing.T) {
 		}
 	}
 	e.Agent.Kill() // so that the file is whole
-	for _, file := range []string{e.AgentLog(), filepath.Join(e.Dir, "data", "ecs-agent.db")} {
+	for _, file := range []string{e.AgentLog(), filepath.Join(e.Dir, "data", "ecs-agent.db"), filepath.Join(e.Dir, "data", "ecs-agent.db-journal")} {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -27,7 +27,7 @@ var (
 // nths are further moments at which a failpoint is passed in a new situation; every
 // failpoint is tried the first time that it is passed.
 var nths = map[string][]int{
-	"store.commit": {3, 5, 8}, "store.state": {2, 4, 6}, "store.sent": {2, 4}, "store.tasks": {2}, "store.delete": {2},
+	"store.journal": {2, 3, 5, 8, 13}, "store.state": {2, 4, 6}, "store.sent": {2, 4}, "store.tasks": {2}, "store.delete": {2},
 	"docker.created": {2, 3}, "docker.started": {2, 3}, "docker.inspecting": {3}, "docker.removing": {2, 3},
 	"ecs.SubmitTaskStateChange": {2, 4, 6}, "acs.send": {2, 3, 4}, "acs.payload": {2, 3},
 }

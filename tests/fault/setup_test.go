@@ -212,7 +212,7 @@ func nothingLeft(ctx context.Context, t *testing.T, s *lab.Site, family string) 
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if name := f.Name(); name != store.FileName && name != "ecs-agent-identity.json" {
+		if name := f.Name(); !strings.HasPrefix(name, store.FileName) && name != "ecs-agent-identity.json" {
 			t.Errorf("file %s is left in the data folder", name)
 		}
 	}

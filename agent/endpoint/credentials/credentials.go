@@ -79,19 +79,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.invalid(w, r, "", audit.Unknown, version)
 			return
 		}
-		if !h.allowed(w, r, holder.Task.ARN, holder.Role, version) {
+		if h.foreign(r, holder.Task.ARN, holder.Role) {
+			h.invalid(w, r, holder.Task.ARN, audit.Refused, version)
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), h.o.Hold)
 		defer cancel()
 		if set, ok = h.o.Store.Await(ctx, id); !ok {
-			h.comeBack(w, r, "", failure{Code: "CredentialsUninitialized", Message: "Credentials uninitialized for ID"}, version)
+			// Known, and on the way again: SDKs come back after a 5xx, not after a 4xx.
+			w.Header()["Retry-After"] = []string{"1"}
+			h.fail(w, r, http.StatusServiceUnavailable, "", audit.Unknown,
+				failure{Code: "CredentialsUninitialized", Message: "Credentials uninitialized for ID"}, version)
 			return
 		}
 	}
-	if h.allowed(w, r, set.TaskARN, set.Role, version) {
-		h.serve(w, r, &set)
+	if h.foreign(r, set.TaskARN, set.Role) {
+		h.invalid(w, r, set.TaskARN, audit.Refused, version)
+		return
 	}
+	h.serve(w, r, &set)
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, set *credentials.Set) {
@@ -116,36 +122,21 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, status int, taskA
 	gate.Encode(w, status, f)
 }
 
-// comeBack answers what is true for a moment only: SDKs ask again after a 5xx, not after
-// a 4xx.
-func (h *Handler) comeBack(w http.ResponseWriter, r *http.Request, taskARN string, f failure, version int) {
-	w.Header()["Retry-After"] = []string{"1"}
-	h.fail(w, r, http.StatusServiceUnavailable, taskARN, audit.Unknown, f, version)
-}
-
-// allowed reports whether the credentials are for who asks, and answers the request when
-// they are not. Those of an execution role are for the agent and the Docker daemon, and
-// no task's.
-func (h *Handler) allowed(w http.ResponseWriter, r *http.Request, ownerARN string, role credentials.Role, version int) bool {
+// foreign reports whether the request comes from a task that the credentials are not
+// for. Those of an execution role are for the agent and the Docker daemon, and no
+// task's.
+func (h *Handler) foreign(r *http.Request, ownerARN string, role credentials.Role) bool {
 	if !h.o.Bound {
-		return true
+		return false
 	}
-	owner := ownerARN
-	if role == credentials.Execution {
-		owner = ""
+	caller := h.o.Directory.Foreign(r.Context(), r.RemoteAddr, ownerARN)
+	if caller == nil && role == credentials.Execution {
+		caller = h.o.Directory.Caller(r.RemoteAddr)
 	}
-	caller, certain := h.o.Directory.Foreign(r.Context(), r.RemoteAddr, owner)
-	switch {
-	case caller != nil:
-		h.o.Log.Warn("credentials refused: a task asks that they are not for", zap.String("task", ownerARN), zap.String("caller", caller.ARN),
-			zap.String("role", string(role)), zap.String("remote", r.RemoteAddr))
-		h.invalid(w, r, ownerARN, audit.Refused, version)
-	case !certain:
-		h.o.Log.Warn("credentials withheld: containers are being started, and it is not known yet which one asks", zap.String("task", ownerARN),
-			zap.String("role", string(role)), zap.String("remote", r.RemoteAddr))
-		h.comeBack(w, r, ownerARN, failure{Code: "CallerUnknown", Message: "Containers are being started, the caller is not known yet"}, version)
-	default:
-		return true
+	if caller == nil {
+		return false
 	}
-	return false
+	h.o.Log.Warn("credentials refused: a task asks that they are not for", zap.String("task", ownerARN), zap.String("caller", caller.ARN),
+		zap.String("role", string(role)), zap.String("remote", r.RemoteAddr))
+	return true
 }

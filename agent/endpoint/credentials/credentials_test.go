@@ -212,53 +212,6 @@ func TestAddressThatPassesOn(t *testing.T) {
 	})
 }
 
-// The address of a container is not known until Docker has shown it. Until then nobody
-// gets what is another task's.
-func TestThiefInItsFirstInstruction(t *testing.T) {
-	starting := func(st *task.State) {
-		st.Containers[0].Known, st.Containers[0].Applied = task.ContainerCreated, task.ContainerRunning
-	}
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(true)
-		r.keys("t1")
-		r.keys("t2")
-		r.task("t1", "172.17.0.2")
-		r.task("t2", "", starting)
-		begin := time.Now()
-		go func() {
-			time.Sleep(300 * time.Millisecond)
-			r.task("t2", "172.17.0.3")
-		}()
-		if w := r.ask("/v2/credentials/t1-role", "172.17.0.3:1"); w.Code != 400 || time.Since(begin) != 300*time.Millisecond {
-			t.Errorf("%d %s after %v", w.Code, w.Body, time.Since(begin))
-		}
-		// Its own are its own, at once: nobody else is being started.
-		r.task("t2", "", starting)
-		begin = time.Now()
-		if w := r.ask("/v2/credentials/t2-role", "172.17.0.3:1"); w.Code != 200 || time.Since(begin) != 0 {
-			t.Errorf("%d %s after %v", w.Code, w.Body, time.Since(begin))
-		}
-		// An execution role's are no task's.
-		go func() {
-			time.Sleep(300 * time.Millisecond)
-			r.task("t2", "172.17.0.3")
-		}()
-		if w := r.ask("/v2/credentials/t2-exec", "172.17.0.3:1"); w.Code != 400 {
-			t.Errorf("%d %s", w.Code, w.Body)
-		}
-		// A start that takes longer gives nothing away, and tells who may ask to come back.
-		r.task("t2", "", starting)
-		if w := r.ask("/v2/credentials/t1-role", "172.17.0.3:1"); w.Code != 503 || w.Header().Get("Retry-After") != "1" {
-			t.Errorf("%d %s", w.Code, w.Body)
-		}
-		// The host's own processes do not wait.
-		begin = time.Now()
-		if w := r.ask("/v2/credentials/t1-role", "127.0.0.1:1"); w.Code != 200 || time.Since(begin) != 0 {
-			t.Errorf("%d %s after %v", w.Code, w.Body, time.Since(begin))
-		}
-	})
-}
-
 func FuzzRequests(f *testing.F) {
 	for _, s := range []string{"/v2/credentials/", "/v1/credentials?id=a&id=b", "/v2/credentials/%00", "/v1/credentials?id=%zz;", "/v2/credentials/t1-role"} {
 		f.Add(s)

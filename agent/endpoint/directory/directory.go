@@ -23,9 +23,7 @@ type Directory struct {
 
 	// local gives the address from which a task with a network of its own reaches the
 	// host; invalid when it has none.
-	local   func(*task.Snapshot) netip.Addr
-	host    func(netip.Addr) bool
-	changed signal // of any task
+	local func(*task.Snapshot) netip.Addr
 }
 
 // Options configure a Directory.
@@ -33,10 +31,6 @@ type Options struct {
 	// LocalAddress gives the address from which a task with a network of its own
 	// reaches the host; nil, or invalid, when it has none.
 	LocalAddress func(*task.Snapshot) netip.Addr
-	// HostAddress reports whether an address is of an interface of the host; nil: only
-	// loopback is. It is asked only for who cannot be told from a container that is
-	// being started.
-	HostAddress func(netip.Addr) bool
 }
 
 // Task is a task as it is now.
@@ -46,7 +40,7 @@ type Task struct {
 	Memo atomic.Pointer[any]
 
 	snap    atomic.Pointer[task.Snapshot]
-	changed signal
+	changed atomic.Pointer[chan struct{}] // closed at the next picture; nil when nobody waits
 	gone    atomic.Bool
 }
 
@@ -70,7 +64,7 @@ func (h *Holder) key() string { return h.id }
 // New returns an empty directory.
 func New(o Options) *Directory {
 	seed := maphash.MakeSeed()
-	d := &Directory{seed: seed, local: o.LocalAddress, host: o.HostAddress}
+	d := &Directory{seed: seed, local: o.LocalAddress}
 	d.endpoints.seed, d.roles.seed = seed, seed
 	return d
 }
@@ -89,8 +83,7 @@ func (d *Directory) Published(s *task.Snapshot) {
 	}
 	d.register(t, old, s)
 	d.address(t, old, s)
-	t.changed.tell()
-	d.changed.tell()
+	t.tell()
 }
 
 // Gone forgets a task.
@@ -107,8 +100,7 @@ func (d *Directory) Gone(arn string) {
 	for _, a := range d.addressesOf(s) {
 		d.addresses.CompareAndDelete(a, t)
 	}
-	t.changed.tell()
-	d.changed.tell()
+	t.tell()
 }
 
 // Clear forgets every task.
@@ -220,7 +212,7 @@ func (t *Task) Snapshot() *task.Snapshot { return t.snap.Load() }
 // the task goes away.
 func (t *Task) Await(ctx context.Context, ok func(*task.Snapshot) bool) *task.Snapshot {
 	for {
-		changed := t.changed.next()
+		changed := t.nextChange()
 		s := t.Snapshot()
 		if ok(s) || t.gone.Load() {
 			return s
@@ -250,29 +242,20 @@ func Starting(c *task.ContainerState) bool {
 	return c.Restarting || c.Known < task.ContainerRunning && c.Applied >= task.ContainerRunning && c.Applied != task.ContainerStopped
 }
 
-// signal tells whoever waits of a change. Telling nobody costs nothing.
-type signal struct {
-	waiting atomic.Pointer[chan struct{}] // closed at the next change; nil when nobody waits
-}
-
-// next returns what is closed at the next change.
-func (s *signal) next() <-chan struct{} {
+func (t *Task) nextChange() <-chan struct{} {
 	for {
-		if c := s.waiting.Load(); c != nil {
+		if c := t.changed.Load(); c != nil {
 			return *c
 		}
 		c := make(chan struct{})
-		if s.waiting.CompareAndSwap(nil, &c) {
+		if t.changed.CompareAndSwap(nil, &c) {
 			return c
 		}
 	}
 }
 
-func (s *signal) tell() {
-	if s.waiting.Load() == nil {
-		return
-	}
-	if c := s.waiting.Swap(nil); c != nil {
+func (t *Task) tell() {
+	if c := t.changed.Swap(nil); c != nil {
 		close(*c)
 	}
 }

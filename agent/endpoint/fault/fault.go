@@ -145,12 +145,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // find returns the task that may be disturbed.
 func (h *Handler) find(r *http.Request, id string) (*task.Snapshot, *problem) {
 	m := h.o.Directory.Endpoint(id)
-	if m != nil && h.o.Bound {
-		if caller, _ := h.o.Directory.Foreign(r.Context(), r.RemoteAddr, m.Task.ARN); caller != nil {
-			m = nil
-		}
-	}
-	if m == nil {
+	if m == nil || h.o.Bound && h.o.Directory.Foreign(r.Context(), r.RemoteAddr, m.Task.ARN) != nil {
 		return nil, &problem{http.StatusNotFound, "unable to get task arn from request: unable to get task Arn from v3 endpoint ID: " + id}
 	}
 	s := m.Task.Snapshot()

@@ -119,7 +119,7 @@ func (h *Handler) find(q *request) (*directory.Member, *task.Snapshot) {
 		return nil, nil
 	}
 	if h.o.Bound {
-		if caller, _ := h.o.Directory.Foreign(q.Context(), q.RemoteAddr, m.Task.ARN); caller != nil {
+		if caller := h.o.Directory.Foreign(q.Context(), q.RemoteAddr, m.Task.ARN); caller != nil {
 			h.o.Log.Warn("metadata refused: another task asks", zap.String("task", m.Task.ARN), zap.String("caller", caller.ARN),
 				zap.String("remote", q.RemoteAddr))
 			return nil, nil

@@ -144,7 +144,7 @@ func (h *Handler) foreign(r *http.Request, arn string) bool {
 	if !h.o.Bound {
 		return false
 	}
-	caller, _ := h.o.Directory.Foreign(r.Context(), r.RemoteAddr, arn)
+	caller := h.o.Directory.Foreign(r.Context(), r.RemoteAddr, arn)
 	if caller != nil {
 		h.o.Log.Warn("task protection refused: another task asks", zap.String("task", arn), zap.String("caller", caller.ARN),
 			zap.String("remote", r.RemoteAddr))

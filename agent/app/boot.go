@@ -45,6 +45,7 @@ type agent struct {
 
 	volumePlugins []string // that the survey of the host found
 	faultTools    bool     // network faults can be made
+	asking        bool     // only what the host could do; nothing is changed
 	rolesReached  bool     // tasks reach the credentials of their roles
 	paths         *hostpath.Planner
 
@@ -192,7 +193,7 @@ func PrintAttributes(ctx context.Context, o Options) int {
 	b, err := newBase(ctx, o)
 	if err == nil {
 		defer b.close()
-		a := &agent{base: b, paths: hostpath.NewPlanner(b.cfg)}
+		a := &agent{base: b, paths: hostpath.NewPlanner(b.cfg), asking: true}
 		defer a.close()
 		if err = a.findGPUs(); err == nil {
 			err = a.connectDocker(ctx)

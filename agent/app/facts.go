@@ -51,8 +51,7 @@ func (a *agent) rolesReach(ctx context.Context) bool {
 		return false
 	}
 	if err := a.taskPath(ctx); err != nil {
-		a.log.Warn("task roles are not offered, for tasks do not reach 169.254.170.2: ecs-init makes the way before it starts the agent, "+
-			"with ECS_HOST_RULES=agent the agent keeps it, with none the operator answers for it", zap.Error(err))
+		a.log.Warn("task roles are not offered, for tasks do not reach 169.254.170.2: "+whoMakesThePath, zap.Error(err))
 		return false
 	}
 	return true

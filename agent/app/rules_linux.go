@@ -13,6 +13,9 @@ import (
 	"ecsagent/platform_linux/hostrules"
 )
 
+const whoMakesThePath = "ecs-init makes the way before it starts the agent, with ECS_HOST_RULES=agent the agent keeps it, " +
+	"with none the operator answers for it"
+
 // hostRules keeps or watches the packet rules of 169.254.170.2, as the settings say.
 // run is nil when nobody keeps them here, the check's Run when they are nobody's
 // business.

@@ -51,6 +51,8 @@ func (s *service) told() []string {
 
 func pairs(keys []string) [][]string { return slices.Collect(slices.Chunk(keys, 2)) }
 
+func kept(v *Values[string, string]) int { v.mu.Lock(); defer v.mu.Unlock(); return len(v.open) }
+
 func want(t *testing.T, got map[string]Result[string], err error, values ...string) {
 	t.Helper()
 	var have []string
@@ -81,8 +83,8 @@ func TestBurst(t *testing.T) {
 		got, err = v.Get(t.Context(), []string{"a"}, pairs, s.fetch)
 		want(t, got, err, "a of call 3")
 		time.Sleep(time.Hour)
-		if len(v.open) != 0 {
-			t.Errorf("kept for ever: %v", v.open)
+		if n := kept(v); n != 0 {
+			t.Errorf("%d values are kept for ever", n)
 		}
 		if calls := s.told(); !slices.Equal(calls, []string{"a", "a b", "c"}) {
 			t.Errorf("calls %q", calls)
@@ -117,8 +119,8 @@ func TestSlow(t *testing.T) {
 		got, err := v.Get(t.Context(), []string{"a"}, pairs, s.fetch)
 		want(t, got, err, "a of call 2")
 		tasks.Wait()
-		if len(v.open) != 0 {
-			t.Errorf("kept: %v", v.open)
+		if n := kept(v); n != 0 {
+			t.Errorf("%d values are kept", n)
 		}
 	})
 }

@@ -53,7 +53,7 @@ func DomainJoined() (bool, error) {
 	if err := windows.NetGetJoinInformation(nil, &name, &status); err != nil {
 		return false, fmt.Errorf("find out whether the machine is in a domain: %w", err)
 	}
-	defer windows.NetApiBufferFree((*byte)(unsafe.Pointer(name)))
+	defer func() { _ = windows.NetApiBufferFree((*byte)(unsafe.Pointer(name))) }()
 	return status == windows.NetSetupDomainName, nil
 }
 

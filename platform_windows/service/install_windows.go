@@ -41,7 +41,7 @@ func Install(d Definition) (without []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer m.Disconnect()
+	defer func() { _ = m.Disconnect() }()
 	if err := protect(d.Directory); err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func Uninstall(d Definition) error {
 	if err != nil {
 		return err
 	}
-	defer m.Disconnect()
+	defer func() { _ = m.Disconnect() }()
 	s, err := m.OpenService(d.Name)
 	if err == nil {
 		err = errors.Join(halt(s), s.Delete(), s.Close())
@@ -234,7 +234,7 @@ func halt(s *mgr.Service) error {
 	if err != nil {
 		return fmt.Errorf("stop it: open process %d: %w", status.ProcessId, err)
 	}
-	defer windows.CloseHandle(process)
+	defer func() { _ = windows.CloseHandle(process) }()
 	if _, err := s.Control(svc.Stop); err != nil && !errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) &&
 		!errors.Is(err, windows.ERROR_SERVICE_CANNOT_ACCEPT_CTRL) {
 		return fmt.Errorf("stop it: %w", err)

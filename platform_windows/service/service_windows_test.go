@@ -157,7 +157,7 @@ func TestService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Disconnect()
+	defer func() { _ = m.Disconnect() }()
 	s, err := m.OpenService(d.Name)
 	if err != nil {
 		t.Fatal(err)
@@ -336,7 +336,7 @@ func TestEnvironmentIsKept(t *testing.T) {
 	if err := key.SetStringValue(name, "mine"); err != nil {
 		t.Fatal(err)
 	}
-	defer key.DeleteValue(name)
+	defer func() { _ = key.DeleteValue(name) }()
 	list := []Variable{{name, "ours"}}
 	for _, change := range []func([]Variable) error{setEnvironment, unsetEnvironment} {
 		if err := change(list); err != nil {

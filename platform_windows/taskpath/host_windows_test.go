@@ -34,7 +34,7 @@ func TestState(t *testing.T) {
 		if err := key.SetStringValue(value[0], value[1]); err != nil {
 			t.Fatal(err)
 		}
-		defer key.DeleteValue(value[0])
+		defer func() { _ = key.DeleteValue(value[0]) }()
 	}
 	after, err := h.State(t.Context())
 	if err != nil || after.Proxy != agent || !after.Door {

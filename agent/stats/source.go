@@ -30,7 +30,7 @@ type Source interface {
 type Meter interface {
 	// Read fills in everything but the name, what a Host knows and what went before.
 	// Unless it is to be whole, what telemetry does not tell of may be that of the last
-	// whole reading.
+	// whole reading; so it may where nothing has happened in the container since.
 	Read(ctx context.Context, whole bool) (*Sample, error)
 	Close()
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -515,6 +516,16 @@ func TestRareNumbers(t *testing.T) {
 		third := read(true)
 		if third.Pids.Current != 2 || version == 1 && third.CPU.Usage.PerCPU[0] != 2 {
 			t.Errorf("version %d: not whole: %+v", version, third)
+		}
+		// Where nothing has happened, a whole sample needs no look either, but for what others
+		// do to the container, once in a while.
+		h.write(c.files("7", "3"))
+		if still := read(true); still.Pids.Current != 2 {
+			t.Errorf("version %d: a resting container was read: %+v", version, still)
+		}
+		m.(*meter).wholeAt = time.Now().Add(-restLimit)
+		if late := read(false); late.Pids.Current != 3 {
+			t.Errorf("version %d: not read after a long rest: %+v", version, late)
 		}
 		if after, err := json.Marshal(first); err != nil || string(after) != string(before) {
 			t.Errorf("version %d: a sample changed: %s, %v; was %s", version, after, err, before)

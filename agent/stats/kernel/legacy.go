@@ -21,15 +21,6 @@ var legacyMemory = stats.NewNames(
 // tick is the unit of cpuacct.stat and /proc/stat, in ns: a constant of Linux.
 const tick = 10_000_000
 
-// emptyBlock gives the lists that Docker shows as empty with cgroup v1.
-func emptyBlock(b *stats.Block) {
-	none := []stats.BlockEntry{}
-	*b = stats.Block{
-		ServiceBytes: none, Serviced: none, Queue: none, ServiceTime: none,
-		WaitTime: none, Merged: none, Time: none, Sectors: none,
-	}
-}
-
 // parsePerCPU reads cpuacct.usage_percpu.
 func parsePerCPU(text []byte, s *stats.Sample) error {
 	line := bytes.TrimSpace(text)

@@ -18,47 +18,54 @@ type counter struct {
 	read  when
 }
 
-// when a file is read, besides for whole samples.
+// when a file is read.
 type when int
 
 const (
 	always when = iota
-	active      // when the container used processors or memory since the last sample
-	never
+	active      // when something has happened in the container since the last sample
+	seldom      // for whole samples, when something has happened since the last of these
 )
+
+// restLimit is how old numbers of a container in which nothing happens can be: what the
+// kernel and who changes limits do to it is seen after that.
+const restLimit = time.Minute
 
 // meter implements stats.Meter for one cgroup.
 type meter struct {
 	source   *Source
-	counters []counter // those that are always read come first
+	counters []counter
 	legacy   bool
 	net      File         // /proc/PID/net/dev of a process in the container, or nil
-	last     stats.Sample // each number is from when it was read last; no time: none yet
+	last     stats.Sample // each number is from when it was read last
+	wholeAt  time.Time    // when all were; zero: never
+	moved    bool         // something has happened in the container since then
 }
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) }
 
 // Read implements stats.Meter. Whatever cannot be read spoils the whole sample.
 func (m *meter) Read(_ context.Context, whole bool) (*stats.Sample, error) {
-	whole = whole || m.last.Read.IsZero()
-	s := m.begin(whole)
-	resting := false
-	for i := range m.counters {
-		switch c := &m.counters[i]; {
-		case whole, c.read == always:
-		case c.read == never:
-			continue
-		case m.rests(s):
-			resting = true
-			continue
-		}
-		text, err := m.source.read(m.counters[i].file)
-		if err != nil {
-			return nil, fmt.Errorf("read counters: %w", err)
-		}
-		if err := m.counters[i].parse(text, s); err != nil {
+	s := new(stats.Sample)
+	*s = m.last
+	s.Read = time.Now().UTC()
+	if err := m.read(s, always); err != nil {
+		return nil, err
+	}
+	rests := m.rests(s)
+	m.moved = m.moved || !rests
+	whole = m.wholeAt.IsZero() || whole && m.moved || s.Read.Sub(m.wholeAt) >= restLimit
+	if whole || !rests {
+		m.clear(s, whole)
+		if err := m.read(s, active); err != nil {
 			return nil, err
 		}
+	}
+	if whole {
+		if err := m.read(s, seldom); err != nil {
+			return nil, err
+		}
+		m.wholeAt, m.moved = s.Read, false
 	}
 	if limit := m.source.opt.Memory; limit > 0 && s.Memory.Limit > limit {
 		s.Memory.Limit = limit
@@ -68,9 +75,6 @@ func (m *meter) Read(_ context.Context, whole bool) (*stats.Sample, error) {
 	}
 	if m.legacy {
 		s.Memory.Max = max(s.Memory.Max, s.Memory.Usage) // the most so far may be of earlier
-	}
-	if resting {
-		s.Memory.Stats, s.Block.ServiceBytes = m.last.Memory.Stats, m.last.Block.ServiceBytes
 	}
 	m.last = *s
 	if m.net == nil {
@@ -84,33 +88,43 @@ func (m *meter) Read(_ context.Context, whole bool) (*stats.Sample, error) {
 	return s, err
 }
 
+// read reads the files that are due at some time.
+func (m *meter) read(s *stats.Sample, due when) error {
+	for i := range m.counters {
+		if m.counters[i].read != due {
+			continue
+		}
+		text, err := m.source.read(m.counters[i].file)
+		if err != nil {
+			return fmt.Errorf("read counters: %w", err)
+		}
+		if err := m.counters[i].parse(text, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // rests reports whether nothing in the container has run since the last sample, nor taken
-// or given back memory: what it holds and what it has moved is then as it was, but for
-// what the kernel does on its own, which the next whole sample has.
+// or given back memory: what it holds and what it has moved is then as it was.
 func (m *meter) rests(s *stats.Sample) bool {
 	return s.CPU.Usage.Total == m.last.CPU.Usage.Total && s.Memory.Usage == m.last.Memory.Usage
 }
 
-// begin makes the sample that is to be filled in. Lists that it shares with samples
-// before it are not written to.
-func (m *meter) begin(whole bool) *stats.Sample {
-	s := new(stats.Sample)
-	if !whole {
-		*s = m.last
-		s.Block.ServiceBytes = nil
+// clear makes room for what is read anew. Lists that the sample shares with those before
+// it are not written to.
+func (m *meter) clear(s *stats.Sample, whole bool) {
+	names, none := unifiedMemory, []stats.BlockEntry(nil)
+	if m.legacy {
+		names, none = legacyMemory, []stats.BlockEntry{} // as Docker shows them
 	}
-	s.Read = time.Now().UTC()
-	if !m.legacy {
-		s.Memory.Stats = stats.NewDetails(unifiedMemory)
-		return s
-	}
-	s.Memory.Stats = stats.NewDetails(legacyMemory)
 	if whole {
-		emptyBlock(&s.Block)
-	} else {
-		s.Block.ServiceBytes = []stats.BlockEntry{}
+		s.Memory, s.Pids = stats.Memory{Usage: s.Memory.Usage}, stats.Pids{}
+		s.Block = stats.Block{
+			Serviced: none, Queue: none, ServiceTime: none, WaitTime: none, Merged: none, Time: none, Sectors: none,
+		}
 	}
-	return s
+	s.Memory.Stats, s.Block.ServiceBytes = stats.NewDetails(names), none
 }
 
 // Close implements stats.Meter.
@@ -137,10 +151,10 @@ func (m *meter) openUnified(dir string) error {
 		return err
 	}
 	m.try(active, dir, "io.stat", parseIO)
-	m.try(never, dir, "memory.max", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
-	m.try(never, dir, "memory.events", parseMemoryEvents)
-	m.try(never, dir, "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
-	m.try(never, dir, "pids.max", number(func(s *stats.Sample) *uint64 { return &s.Pids.Limit }))
+	m.try(seldom, dir, "memory.max", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
+	m.try(seldom, dir, "memory.events", parseMemoryEvents)
+	m.try(seldom, dir, "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
+	m.try(seldom, dir, "pids.max", number(func(s *stats.Sample) *uint64 { return &s.Pids.Limit }))
 	return nil
 }
 
@@ -153,18 +167,18 @@ func (m *meter) openLegacy(t tree, dir string) error {
 		m.open(always, acct, "cpuacct.usage", number(func(s *stats.Sample) *uint64 { return &s.CPU.Usage.Total })),
 		m.open(always, memory, "memory.usage_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Usage })),
 		m.open(active, memory, "memory.stat", parseMemoryStat),
-		m.open(never, acct, "cpuacct.usage_percpu", parsePerCPU),
-		m.open(never, acct, "cpuacct.stat", parseCPUModes),
+		m.open(seldom, acct, "cpuacct.usage_percpu", parsePerCPU),
+		m.open(seldom, acct, "cpuacct.stat", parseCPUModes),
 	)
 	if err != nil {
 		return err
 	}
-	m.try(never, memory, "memory.max_usage_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Max }))
-	m.try(never, memory, "memory.failcnt", number(func(s *stats.Sample) *uint64 { return &s.Memory.Failures }))
-	m.try(never, memory, "memory.limit_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
-	m.try(never, at("cpu"), "cpu.stat", parseThrottling)
-	m.try(never, at("pids"), "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
-	m.try(never, at("pids"), "pids.max", parsePidsMax)
+	m.try(seldom, memory, "memory.max_usage_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Max }))
+	m.try(seldom, memory, "memory.failcnt", number(func(s *stats.Sample) *uint64 { return &s.Memory.Failures }))
+	m.try(seldom, memory, "memory.limit_in_bytes", number(func(s *stats.Sample) *uint64 { return &s.Memory.Limit }))
+	m.try(seldom, at("cpu"), "cpu.stat", parseThrottling)
+	m.try(seldom, at("pids"), "pids.current", number(func(s *stats.Sample) *uint64 { return &s.Pids.Current }))
+	m.try(seldom, at("pids"), "pids.max", parsePidsMax)
 	m.openBlock(at("blkio"))
 	return nil
 }
@@ -202,6 +216,6 @@ func (m *meter) openBlock(dir string) {
 		{"sectors_recursive", func(b *stats.Block) *[]stats.BlockEntry { return &b.Sectors }},
 		{"throttle.io_serviced", func(b *stats.Block) *[]stats.BlockEntry { return &b.Serviced }},
 	} {
-		m.try(never, dir, "blkio."+l.name, entries(l.list))
+		m.try(seldom, dir, "blkio."+l.name, entries(l.list))
 	}
 }

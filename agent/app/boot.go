@@ -33,15 +33,17 @@ type agent struct {
 	api       *ecsapi.Client
 	discovery *ecsapi.Discovery
 	me        registration.Result
-	offered   []capability.Attribute // with the latest registration
-	engine    *engine.Engine
-	endpoint  *taskEndpoint
-	usage     *stats.Collector // nil when metrics are disabled
-	cgroups   *cgroup.Manager  // nil: tasks as a whole are not limited
-	pause     *pause.Loader    // nil: there is no pause image
-	gpus      gpu.Info
-	saving    doctor.Store // how saving fares
-	health    *health
+	// ec2InstanceID is empty when there is no EC2 instance, or it cannot be asked.
+	ec2InstanceID string
+	offered       []capability.Attribute // with the latest registration
+	engine        *engine.Engine
+	endpoint      *taskEndpoint
+	usage         *stats.Collector // nil when metrics are disabled
+	cgroups       *cgroup.Manager  // nil: tasks as a whole are not limited
+	pause         *pause.Loader    // nil: there is no pause image
+	gpus          gpu.Info
+	saving        doctor.Store // how saving fares
+	health        *health
 
 	volumePlugins []string // that the survey of the host found
 	faultTools    bool     // network faults can be made

@@ -59,7 +59,7 @@ func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter
 // Mapping is what the mapping of containers to Docker takes from the settings and the
 // host; os is the containers' operating system.
 func Mapping(cfg *config.Config, host platform.Host, os, cluster string) dockerspec.Env {
-	return dockerspec.Env{
+	env := dockerspec.Env{
 		OS: os, CPUs: host.CPUs, Cluster: cluster, Region: cfg.Region,
 		TaskMemory:   cfg.PropagateTaskMemoryLimit && host.CgroupVersion == 2,
 		CPUUnbounded: cfg.CPUUnboundedWindowsWorkaround, MemoryUnbounded: cfg.MemoryUnboundedWindowsWorkaround,
@@ -69,6 +69,10 @@ func Mapping(cfg *config.Config, host platform.Host, os, cluster string) dockers
 		GPU:               dockerspec.GPU{Enabled: cfg.GPUSupport, Runtime: cfg.NvidiaRuntime, External: cfg.External},
 		Inferentia:        cfg.InferentiaSupport,
 	}
+	if os == "linux" {
+		env.FireLens = dockerspec.FireLens{Dir: hostDir(cfg, fireLensFolder), Async: cfg.FirelensAsync}
+	}
+	return env
 }
 
 func (a *agent) builder(roles *credentials.Store) *dockerspec.Builder {
@@ -76,6 +80,7 @@ func (a *agent) builder(roles *credentials.Store) *dockerspec.Builder {
 	env := Mapping(a.cfg, a.host, v.OS, a.me.Cluster)
 	env.KnowsCredentials = known{roles}.Has
 	env.OldEngine = v.Server != "" && versions.LessThan(v.Server, "18.09.0")
+	env.FireLens.OldEngine = v.Server != "" && versions.LessThan(v.Server, "20.10.0")
 	return dockerspec.New(env, rand.Uint64)
 }
 

@@ -18,6 +18,7 @@ var implemented = capability.Implemented(
 	capability.SSMSecrets, capability.SSMLogSecrets, capability.ASMSecrets, capability.ASMLogSecrets, capability.EnvFiles, capability.DockerVolumes,
 	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
 	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.IPv6Only, capability.GPU, capability.FaultInjection,
+	capability.FireLens, capability.FireLensNonRoot, capability.FireLensConfig,
 )
 
 // facts gathers what decides about attributes, after the survey.

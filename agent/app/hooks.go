@@ -12,6 +12,7 @@ import (
 	"ecsagent/agent/engine"
 	"ecsagent/agent/resource/cgroup"
 	"ecsagent/agent/resource/envfile"
+	"ecsagent/agent/resource/firelens"
 	"ecsagent/agent/resource/secrets"
 	"ecsagent/agent/s3"
 )
@@ -24,10 +25,25 @@ func (a *agent) hooks(roles *credentials.Store) []engine.Hook {
 		list = append(list, cgroup.Hook{Manager: a.cgroups})
 	}
 	fetched := secrets.Options{JSONOptions: a.onBehalf(roles), Region: a.cfg.Region, Role: roleOf(roles)}
+	objects := a.objects()
 	return append(list, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{
-		Dir: filepath.Join(a.cfg.DataDir, "envfiles"), Cluster: a.me.Cluster, Objects: a.objects(),
+		Dir: filepath.Join(a.cfg.DataDir, "envfiles"), Cluster: a.me.Cluster, Objects: objects,
+		Credentials: fetched.Credentials, Role: fetched.Role, Log: a.log,
+	}), firelens.New(firelens.Options{
+		OS: a.host.OSType, Dir: filepath.Join(a.cfg.DataDir, fireLensFolder), HostDir: hostDir(a.cfg, fireLensFolder),
+		Cluster: a.me.Cluster, InstanceID: a.ec2InstanceID, Objects: objects,
 		Credentials: fetched.Credentials, Role: fetched.Role, Log: a.log,
 	}))
+}
+
+const fireLensFolder = "firelens"
+
+// hostDir is a folder of the data directory as the Docker daemon sees it.
+func hostDir(cfg *config.Config, folder string) string {
+	if cfg.Explicit("ECS_HOST_DATA_DIR") {
+		return filepath.Join(cfg.HostDataDir, "data", folder)
+	}
+	return filepath.Join(cfg.DataDir, folder)
 }
 
 // objects reads from S3, on whose behalf it is told.
@@ -62,10 +78,12 @@ func Previews(cfg *config.Config, os string) []engine.Hook {
 		list = append(list, cgroup.Hook{})
 	}
 	var fetched secrets.Options
-	return append(list, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{}))
+	return append(list, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{}),
+		firelens.New(firelens.Options{OS: os, HostDir: hostDir(cfg, fireLensFolder)}))
 }
 
 var (
 	_ engine.Sweeper = cgroup.Hook{}
 	_ engine.Sweeper = (*envfile.Hook)(nil)
+	_ engine.Sweeper = (*firelens.Hook)(nil)
 )

@@ -83,6 +83,7 @@ func (a *agent) identify(ctx context.Context) (savedIdentity, error) {
 	if id.ec2InstanceID == "" {
 		id.ec2InstanceID = saved
 	}
+	a.ec2InstanceID = id.ec2InstanceID
 	if saved != "" && saved != id.ec2InstanceID {
 		a.log.Warn("saved state belongs to another ec2 instance: starting as a new container instance",
 			zap.String("saved", saved), zap.String("current", id.ec2InstanceID))

@@ -18,11 +18,7 @@ func (e *taskEndpoint) metadataFiles(cfg *config.Config, os string) *metadatafil
 	if !cfg.ContainerMetadataEnabled {
 		return nil
 	}
-	dir := filepath.Join(cfg.DataDir, "metadata")
-	host := dir
-	if cfg.Explicit("ECS_HOST_DATA_DIR") {
-		host = filepath.Join(cfg.HostDataDir, "data", "metadata")
-	}
+	dir, host := filepath.Join(cfg.DataDir, "metadata"), hostDir(cfg, "metadata")
 	return metadatafile.New(metadatafile.Options{
 		Dir: dir, HostDir: host, OS: os, Relabel: cfg.SELinuxCapable, Log: e.log,
 		Instance: func() metadatafile.Instance { return *e.fileFacts.Load() },

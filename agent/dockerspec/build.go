@@ -40,6 +40,16 @@ type Env struct {
 
 	GPU        GPU
 	Inferentia bool
+	FireLens   FireLens
+}
+
+// FireLens is how containers reach the FireLens container of their task (docs/spec/02
+// section 7.6).
+type FireLens struct {
+	Dir   string // DATADIR/firelens as the Docker daemon sees it; empty: there is no FireLens
+	Async bool   // ECS_ENABLE_FIRELENS_ASYNC
+	// OldEngine is Docker before 20.10, which has another name for the option.
+	OldEngine bool
 }
 
 // GPU is how GPUs reach containers (docs/spec/02 section 4.8).
@@ -107,6 +117,8 @@ type build struct {
 	c    *task.Container
 	cs   *task.ContainerState
 	in   Inputs
+	// router is where the FireLens container listens, for a container that logs to it.
+	router string
 
 	cfg  container.Config
 	host container.HostConfig

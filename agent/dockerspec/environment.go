@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"ecsagent/agent/task"
 )
 
 // endpointURL is where containers find the agent.
@@ -29,6 +31,12 @@ func (b *build) environment() []string {
 	}
 	if b.env.GPU.Enabled && !b.env.GPU.External && len(b.c.GPUs) > 0 {
 		env[gpuVariable] = strings.Join(b.c.GPUs, ",")
+	}
+	if f := b.c.FireLens; f != nil && f.Type == task.FluentD {
+		env["FLUENT_UID"] = "0"
+	}
+	if b.router != "" {
+		env["FLUENT_HOST"], env["FLUENT_PORT"] = b.router, routerPort
 	}
 	if b.env.Region != "" && !setsRegion(env, b.in.ImageEnv) {
 		env["AWS_REGION"] = b.env.Region

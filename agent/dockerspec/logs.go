@@ -3,12 +3,13 @@ package dockerspec
 import (
 	"maps"
 	"slices"
+
+	"ecsagent/agent/task"
 )
 
 // Log drivers and options (docs/spec/02 section 4.5).
 const (
 	driverAWSLogs     = "awslogs"
-	driverFireLens    = "awsfirelens"
 	optionCredentials = "awslogs-credentials-endpoint"
 	optionEndpoint    = "awslogs-endpoint"
 	optionRegion      = "awslogs-region"
@@ -42,8 +43,8 @@ func (b *build) logs() error {
 			set(optionCredentials, "/v2/credentials/"+id)
 		}
 	}
-	if log.Type == driverFireLens {
-		return failure(nameCreate, "log driver %s: %s", driverFireLens, b.withoutFireLens())
+	if log.Type == task.FireLensDriver {
+		return b.routedLog()
 	}
 	if log.Type == driverAWSLogs {
 		if endpoint := b.logsEndpoint(); endpoint != "" {
@@ -59,16 +60,6 @@ func (b *build) logs() error {
 		}
 	}
 	return nil
-}
-
-// withoutFireLens says why the container's log cannot go to a log router.
-func (b *build) withoutFireLens() string {
-	for i := range b.spec.Containers {
-		if b.spec.Containers[i].FireLens != nil {
-			return "FireLens is not supported by this agent"
-		}
-	}
-	return "the task has no FireLens container"
 }
 
 // logsEndpoint is the endpoint that the driver must be told, or empty. A region

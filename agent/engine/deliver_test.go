@@ -188,7 +188,6 @@ func TestUnsupported(t *testing.T) {
 		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeS3}} },
 		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeEBS}} },
 		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeFSx}} },
-		func(s *task.Spec) { s.Containers[0].DockerHostConfig = `{"LogConfig":{"Type":"awsfirelens"}}` },
 		func(s *task.Spec) { s.Containers[0].CredentialSpecs = []string{"x"} },
 	}
 	if len(edits) != len(needs) {

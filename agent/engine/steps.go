@@ -305,6 +305,10 @@ func (w *stepWork) start(ctx context.Context, r *answer) {
 		r.done.Uncertain = !errors.Is(err, runtime.ErrNotFound)
 		return
 	}
+	if err := w.awaitAddress(ctx, &seen); err != nil {
+		r.done.Err, r.done.Uncertain = reason(err, "CannotStartContainerError"), true
+		return
+	}
 	sight := sightOf(&seen)
 	r.done.Sight = sight
 	if sight.Status == task.ContainerStopped {

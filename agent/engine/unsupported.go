@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"encoding/json"
-
-	"ecsagent/agent/task"
-)
+import "ecsagent/agent/task"
 
 // needs is everything a task may ask for that this agent cannot give yet. A task
 // that needs one of them is stopped with the reason instead of being run wrongly.
@@ -20,9 +16,6 @@ var needs = []struct {
 	{"S3 Files volumes are not supported by this agent", anyVolume(task.VolumeS3)},
 	{"EBS volumes are not supported by this agent", anyVolume(task.VolumeEBS)},
 	{"FSx for Windows File Server volumes are not supported by this agent", anyVolume(task.VolumeFSx)},
-	{"FireLens is not supported by this agent", anyContainer(func(c *task.Container) bool {
-		return c.FireLens != nil || logDriver(c) == "awsfirelens"
-	})},
 	{"credential specs are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.CredentialSpecs) > 0 })},
 }
 
@@ -65,14 +58,4 @@ func anyAttachment(s *task.Spec, kind string) bool {
 		}
 	}
 	return false
-}
-
-// logDriver reads the log driver that ECS rendered; empty when it cannot be read,
-// which fails the container when it is created.
-func logDriver(c *task.Container) string {
-	var host struct{ LogConfig struct{ Type string } }
-	if c.DockerHostConfig == "" || json.Unmarshal([]byte(c.DockerHostConfig), &host) != nil {
-		return ""
-	}
-	return host.LogConfig.Type
 }

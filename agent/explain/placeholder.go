@@ -41,6 +41,9 @@ func placeholders(spec *task.Spec) *task.State {
 		c := &st.Containers[i]
 		c.DockerName = withHex(dockerspec.Name(spec, i, noChance))
 		c.EndpointID = holderUUID
+		if spec.Containers[i].FireLens != nil && spec.NetworkMode == "bridge" {
+			c.Networks = []task.Network{{Name: "bridge", IPv4: "<address of " + spec.Containers[i].Name + ">"}}
+		}
 		c.RuntimeID = "<id of " + spec.Containers[i].Name + ">"
 		for _, p := range spec.Containers[i].Ports {
 			var first uint16

@@ -206,7 +206,7 @@ type ASMAuth struct {
 
 // FireLens marks a container as the task's log router.
 type FireLens struct {
-	Type    string // fluentd or fluentbit
+	Type    string // FluentD or FluentBit
 	Options map[string]string
 }
 

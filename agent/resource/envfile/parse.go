@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"ecsagent/agent/s3"
 )
 
 // object names one of S3.
@@ -15,14 +15,9 @@ type object struct{ bucket, key string }
 
 // parseObject reads the ARN of an object, of any partition.
 func parseObject(value string) (object, error) {
-	wrong := fmt.Errorf("unable to parse bucket and key from s3 ARN specified in environmentFile %s, error: invalid s3 arn: %s", value, value)
-	a, err := arn.Parse(value)
-	if err != nil || a.Partition == "" || a.Service != "s3" || a.Region != "" || a.AccountID != "" {
-		return object{}, wrong
-	}
-	bucket, key, ok := strings.Cut(a.Resource, "/")
-	if !ok || bucket == "" || key == "" || strings.ContainsAny(bucket, ":@?#%\\") {
-		return object{}, wrong
+	bucket, key, err := s3.ParseARN(value)
+	if err != nil {
+		return object{}, fmt.Errorf("unable to parse bucket and key from s3 ARN specified in environmentFile %s, error: %w", value, err)
 	}
 	return object{bucket, key}, nil
 }

@@ -112,8 +112,13 @@ func (h *Hook) Kind() string { return h.kind }
 func (h *Hook) Needs(spec *task.Spec) ([]task.Resource, error) {
 	var containers []string
 	for i := range spec.Containers {
-		if slices.ContainsFunc(spec.Containers[i].Secrets, h.serves) {
-			containers = append(containers, spec.Containers[i].Name)
+		for _, s := range spec.Containers[i].Secrets {
+			if !h.serves(s) {
+				continue
+			}
+			if name := spec.Containers[receiver(spec, i, &s)].Name; !slices.Contains(containers, name) {
+				containers = append(containers, name)
+			}
 		}
 	}
 	if containers == nil {
@@ -130,13 +135,18 @@ func (h *Hook) Needs(spec *task.Spec) ([]task.Resource, error) {
 // serves reports whether the secret is one of this service that a container gets. What
 // is to be mounted is not: ECS does not send it.
 func (h *Hook) serves(s task.Secret) bool {
-	return s.Provider == h.provider && (isVariable(&s) || isLogOption(&s))
+	return s.Provider == h.provider && (s.IsVariable() || s.IsLogOption())
 }
 
-// A secret of type ENVIRONMENT_VARIABLE is a variable whatever its target says
-// (docs/spec/02 section 4.5).
-func isVariable(s *task.Secret) bool  { return s.Type == "ENVIRONMENT_VARIABLE" }
-func isLogOption(s *task.Secret) bool { return !isVariable(s) && s.Target == "LOG_DRIVER" }
+// receiver is the container that gets a secret of container i: the task's FireLens
+// container has the log options of those that log to it, as variables (docs/spec/02
+// section 7.6).
+func receiver(spec *task.Spec, i int, s *task.Secret) int {
+	if s.IsLogOption() && spec.Routed(i) {
+		return spec.Router()
+	}
+	return i
+}
 
 // Preview implements engine.Hook.
 func (h *Hook) Preview(spec *task.Spec, _ *task.Resource) resource.Provided {
@@ -145,19 +155,26 @@ func (h *Hook) Preview(spec *task.Spec, _ *task.Resource) resource.Provided {
 
 // give puts values where the containers take them from.
 func (h *Hook) give(spec *task.Spec, value func(task.Secret) string) resource.Provided {
-	out := resource.Provided{Inputs: make(map[string]dockerspec.Inputs)}
+	inputs := make([]dockerspec.Inputs, len(spec.Containers))
+	for i := range inputs {
+		inputs[i] = dockerspec.Inputs{Secrets: make(map[string]string), LogOptions: make(map[string]string)}
+	}
 	for i := range spec.Containers {
-		in := dockerspec.Inputs{Secrets: make(map[string]string), LogOptions: make(map[string]string)}
 		for _, s := range spec.Containers[i].Secrets {
-			switch {
+			switch to := receiver(spec, i, &s); {
 			case !h.serves(s):
-			case isVariable(&s):
-				in.Secrets[s.Name] = value(s)
+			case s.IsVariable():
+				inputs[i].Secrets[s.Name] = value(s)
+			case spec.Routed(i):
+				inputs[to].Secrets[spec.RouterVariable(i, s.Name)] = value(s)
 			default:
-				in.LogOptions[s.Name] = value(s)
+				inputs[i].LogOptions[s.Name] = value(s)
 			}
 		}
-		out.Inputs[spec.Containers[i].Name] = in
+	}
+	out := resource.Provided{Inputs: make(map[string]dockerspec.Inputs, len(inputs))}
+	for i := range inputs {
+		out.Inputs[spec.Containers[i].Name] = inputs[i]
 	}
 	return out
 }
@@ -167,11 +184,11 @@ func (h *Hook) give(spec *task.Spec, value func(task.Secret) string) resource.Pr
 func (h *Hook) Provision(ctx context.Context, s *task.Snapshot, _ *task.Resource) (resource.Provided, error) {
 	var wanted []task.Secret
 	for i := range s.Containers {
-		if c := &s.State.Containers[i]; c.Known >= task.ContainerRunning || c.Desired == task.ContainerStopped {
-			continue
-		}
 		for _, one := range s.Containers[i].Secrets {
-			if h.serves(one) && !slices.Contains(wanted, one) {
+			if !h.serves(one) || slices.Contains(wanted, one) {
+				continue
+			}
+			if c := &s.State.Containers[receiver(s.Spec, i, &one)]; c.Known < task.ContainerRunning && c.Desired != task.ContainerStopped {
 				wanted = append(wanted, one)
 			}
 		}

@@ -1,0 +1,244 @@
+package firelens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"go.uber.org/zap"
+
+	"ecsagent/agent/dockerspec"
+	"ecsagent/agent/resource"
+	"ecsagent/agent/resource/shared"
+	"ecsagent/agent/s3"
+	"ecsagent/agent/task"
+)
+
+// freshness is how old a file of S3 may be that a task gets: as secrets of package
+// secrets, long enough for a burst of tasks.
+const freshness = 5 * time.Second
+
+// downloadLimit bounds the download of a file, all attempts together.
+const downloadLimit = 30 * time.Second
+
+// Options of FireLens containers.
+const (
+	optionMetadata    = "enable-ecs-log-metadata"
+	optionConfigType  = "config-file-type"
+	optionConfigValue = "config-file-value"
+)
+
+// Objects reads from S3; *s3.Client does.
+type Objects interface {
+	Get(ctx context.Context, credentials aws.CredentialsProvider, bucket, key string) ([]byte, error)
+}
+
+// Options are the parts and settings of a Hook. Without Objects it can only tell what
+// would be made.
+type Options struct {
+	OS      string // of the containers; there is no FireLens but on linux
+	Dir     string // where the agent writes, DATADIR/firelens
+	HostDir string // the same folder as the Docker daemon sees it
+	Cluster string // its name or ARN
+	// InstanceID is that of the EC2 instance; empty when there is none.
+	InstanceID string
+	Objects    Objects
+	// Credentials gives the provider for a set of execution credentials, nil for one that
+	// is not known; Role the role behind it.
+	Credentials func(credentialsID string) aws.CredentialsProvider
+	Role        func(credentialsID string) (arn string, ok bool)
+	Log         *zap.Logger
+}
+
+// Hook implements engine.Hook.
+type Hook struct {
+	opts  Options
+	files *shared.Values[wanted, []byte]
+}
+
+// wanted is an object as a role sees it.
+type wanted struct{ role, bucket, key string }
+
+// New makes a Hook. It touches nothing.
+func New(o Options) *Hook {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	return &Hook{opts: o, files: shared.New[wanted, []byte](freshness)}
+}
+
+// Kind implements engine.Hook.
+func (*Hook) Kind() string { return "firelens" }
+
+// Needs implements engine.Hook. What the others log is in the configuration of the one
+// container that needs it.
+func (h *Hook) Needs(spec *task.Spec) ([]task.Resource, error) {
+	r := spec.Router()
+	if r < 0 {
+		return nil, nil
+	}
+	c := &spec.Containers[r]
+	if h.opts.OS != "linux" {
+		return nil, errors.New("FireLens is not supported on this container instance: it takes Linux")
+	}
+	if err := check(c); err != nil {
+		return nil, fmt.Errorf("unable to initialize firelens resource: %w", err)
+	}
+	for i := range spec.Containers {
+		if i != r && spec.Containers[i].FireLens != nil {
+			return nil, fmt.Errorf("unable to initialize firelens resource: %s and %s are both FireLens containers, and a task can have one",
+				c.Name, spec.Containers[i].Name)
+		}
+	}
+	if !isElement(spec.ID()) {
+		return nil, fmt.Errorf("unable to initialize firelens resource: task id %q cannot name a folder", spec.ID())
+	}
+	fetches := c.FireLens.Options[optionConfigType] == "s3"
+	if fetches && spec.ExecutionCredentialsID == "" {
+		return nil, fmt.Errorf("FireLens container %s has its configuration in S3, which takes a task execution role, and the task has none", c.Name)
+	}
+	if value, ok := c.FireLens.Options[optionMetadata]; ok && value != "true" && value != "false" {
+		h.opts.Log.Info("option of a FireLens container is no boolean", zap.String("task", spec.ARN), zap.String("container", c.Name),
+			zap.String("option", optionMetadata), zap.String("value", value), zap.Bool("taken for", addsMetadata(c)))
+	}
+	return []task.Resource{{
+		Name: h.Kind(), Text: "FireLens configuration", Containers: []string{c.Name}, Before: task.ContainerCreated, NeedsRole: fetches,
+	}}, nil
+}
+
+// check finds what is wrong with a FireLens container's settings.
+func check(c *task.Container) error {
+	if _, ok := kinds[c.FireLens.Type]; !ok {
+		return fmt.Errorf("unsupported firelens config type %s", c.FireLens.Type)
+	}
+	option := func(name, want string) error {
+		return fmt.Errorf("option %s of container %s is %q: want %s", name, c.Name, c.FireLens.Options[name], want)
+	}
+	source, given := c.FireLens.Options[optionConfigType]
+	if given && source != "s3" && source != "file" {
+		return option(optionConfigType, "s3 or file")
+	}
+	if given && c.FireLens.Options[optionConfigValue] == "" {
+		return option(optionConfigValue, "the ARN of an S3 object or the path of a file in the container, as "+optionConfigType+" says")
+	}
+	return nil
+}
+
+// isElement reports whether a word names a file in a folder.
+func isElement(word string) bool {
+	return word != "" && word != "." && word != ".." && !strings.ContainsAny(word, `/\:`) && filepath.IsLocal(word)
+}
+
+// Preview implements engine.Hook.
+func (h *Hook) Preview(spec *task.Spec, _ *task.Resource) resource.Provided { return h.give(spec) }
+
+// give is how the FireLens container gets what was made for it.
+func (h *Hook) give(spec *task.Spec) resource.Provided {
+	router := spec.Containers[spec.Router()].FireLens
+	k := kinds[router.Type]
+	config := path.Join(h.opts.HostDir, spec.ID(), configFolder)
+	binds := []string{
+		path.Join(config, configFile) + ":" + k.config,
+		dockerspec.SocketFolder(h.opts.HostDir, spec.ID()) + "/:" + path.Dir(socketPath) + "/",
+	}
+	if router.Options[optionConfigType] == "s3" {
+		binds = append(binds, path.Join(config, externalFile)+":"+k.external)
+	}
+	return resource.Provided{Shared: dockerspec.Inputs{Binds: binds}}
+}
+
+// Provision implements engine.Hook. What an earlier process made is made again, for it
+// may be half there.
+func (h *Hook) Provision(ctx context.Context, s *task.Snapshot, _ *task.Resource) (resource.Provided, error) {
+	c := &s.Containers[s.Router()]
+	if _, ok := kinds[c.FireLens.Type]; !ok {
+		return resource.Provided{}, fmt.Errorf("invalid firelens configuration type: %s", c.FireLens.Type)
+	}
+	dir := filepath.Join(h.opts.Dir, s.ID())
+	folder, err := openFolder(h.opts.Dir, s.ID(), c, os.Getgid())
+	if err != nil {
+		return resource.Provided{}, fmt.Errorf("unable to initialize resource directory %s: %w", dir, err)
+	}
+	defer folder.Close()
+	if c.FireLens.Options[optionConfigType] == "s3" {
+		text, err := h.fetch(ctx, s.ExecutionCredentialsID, c.FireLens.Options[optionConfigValue])
+		if err == nil {
+			err = write(folder, externalFile, text)
+		}
+		if err != nil {
+			return resource.Provided{}, fmt.Errorf("unable to download firelens s3 config file: %w", err)
+		}
+	}
+	p, err := planOf(s.Spec, identity{cluster: h.cluster(), instanceID: h.opts.InstanceID})
+	if err == nil {
+		err = write(folder, configFile, []byte(kinds[p.kind].write(&p)))
+	}
+	if err != nil {
+		return resource.Provided{}, fmt.Errorf("unable to generate firelens config file: %w", err)
+	}
+	h.opts.Log.Debug("firelens configuration made", zap.String("task", s.ARN), zap.String("container", c.Name))
+	return h.give(s.Spec), nil
+}
+
+func (h *Hook) cluster() string { return h.opts.Cluster[strings.LastIndexByte(h.opts.Cluster, '/')+1:] }
+
+// fetch downloads an object, together with other tasks of the role that want it.
+func (h *Hook) fetch(ctx context.Context, credentialsID, arn string) ([]byte, error) {
+	bucket, key, err := s3.ParseARN(arn)
+	if err != nil {
+		return nil, err
+	}
+	var credentials aws.CredentialsProvider
+	if h.opts.Credentials != nil {
+		credentials = h.opts.Credentials(credentialsID)
+	}
+	if credentials == nil {
+		return nil, errors.New("unable to find execution role credentials")
+	}
+	k := wanted{role: credentialsID, bucket: bucket, key: key}
+	if h.opts.Role != nil {
+		if role, ok := h.opts.Role(credentialsID); ok && role != "" {
+			k.role = role
+		}
+	}
+	single := func(keys []wanted) [][]wanted { return slices.Collect(slices.Chunk(keys, 1)) }
+	results, err := h.files.Get(ctx, []wanted{k}, single, func(ctx context.Context, _ []wanted) map[wanted]shared.Result[[]byte] {
+		ctx, cancel := context.WithTimeout(ctx, downloadLimit)
+		defer cancel()
+		text, err := h.opts.Objects.Get(ctx, credentials, bucket, key)
+		return map[wanted]shared.Result[[]byte]{k: {Value: text, Err: err}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return results[k].Value, results[k].Err
+}
+
+// CleanUp implements engine.Hook.
+func (h *Hook) CleanUp(_ context.Context, s *task.Snapshot, _ *task.Resource, _ map[string]string) error {
+	return removeFolder(h.opts.Dir, s.ID())
+}
+
+// Sweep implements engine.Sweeper.
+func (h *Hook) Sweep(ctx context.Context, known func(taskID string) bool) error {
+	ids, err := listFolders(h.opts.Dir)
+	failed := []error{err}
+	for _, id := range ids {
+		if known(id) || ctx.Err() != nil {
+			continue
+		}
+		if err := removeFolder(h.opts.Dir, id); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		h.opts.Log.Info("firelens folder of an unknown task removed", zap.String("task", id))
+	}
+	return errors.Join(failed...)
+}

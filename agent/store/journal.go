@@ -151,8 +151,11 @@ func (j *journal) close() error {
 // readJournal returns the puts of the entries of a run, in order, and what is wrong. A
 // last entry that is cut off is nothing wrong: nobody was told that it is durable.
 func readJournal(path string, run uint64) (puts []put, problems []string) {
+	if run == 0 {
+		return nil, nil
+	}
 	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) || run == 0 {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	var content []byte

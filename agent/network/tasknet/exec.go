@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -26,6 +27,9 @@ var _ invoke.Exec = (*execer)(nil)
 // killWait is how long the output of a killed plugin is waited for.
 const killWait = time.Second
 
+// errKilled says that a signal ended a plugin.
+var errKilled = errors.New("it was killed")
+
 // ExecPlugin implements invoke.Exec.
 func (e *execer) ExecPlugin(ctx context.Context, path string, config []byte, environ []string) ([]byte, error) {
 	c := exec.CommandContext(ctx, path)
@@ -41,6 +45,10 @@ func (e *execer) ExecPlugin(ctx context.Context, path string, config []byte, env
 	var said types.Error
 	if json.Unmarshal(out.Bytes(), &said) == nil && said.Msg != "" {
 		return nil, &said
+	}
+	var ended *exec.ExitError
+	if errors.As(err, &ended) && ended.ExitCode() == -1 { // by a signal
+		err = fmt.Errorf("%w: %w", errKilled, err)
 	}
 	text := strings.TrimSpace(errs.String() + out.String())
 	const longest = 500

@@ -79,35 +79,39 @@ func (r *Runner) SetUp(ctx context.Context, p Plan, pause Pause) (Result, error)
 	return out, nil
 }
 
-// add repeats a call that may succeed the next time.
-func (r *Runner) add(ctx context.Context, s Step, pause Pause) (types.Result, error) {
+func (r *Runner) add(ctx context.Context, s Step, pause Pause) (got types.Result, err error) {
 	conf, err := libcni.NetworkPluginConfFromBytes(s.Config)
 	if err != nil {
 		return nil, err
 	}
+	err = r.repeat(ctx, s, "add", pause, func() (err error) {
+		got, err = r.cni.AddNetwork(ctx, conf, s.runtime(pause))
+		return err
+	})
+	return got, err
+}
+
+// repeat repeats a call that may succeed the next time.
+func (r *Runner) repeat(ctx context.Context, s Step, command string, pause Pause, call func() error) error {
 	wait := firstPause
 	for attempt := 1; ; attempt++ {
-		var got types.Result
-		err := s.passing("add", func() (err error) {
-			got, err = r.cni.AddNetwork(ctx, conf, s.runtime(pause))
-			return err
-		})
+		err := s.passing(command, call)
 		if err == nil {
-			return got, nil
+			return nil
 		}
 		err = s.explain(ctx, r.opts.Plugins, err)
 		if attempt == attempts || !mayPass(err) {
-			return nil, err
+			return err
 		}
-		r.opts.Log.Warn("plugin is called again", zap.String("plugin", s.Plugin), zap.String("container", pause.ContainerID),
-			zap.Int("attempt", attempt), zap.Error(err))
+		r.opts.Log.Warn("plugin is called again", zap.String("plugin", s.Plugin), zap.String("command", command),
+			zap.String("container", pause.ContainerID), zap.Int("attempt", attempt), zap.Error(err))
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 			wait *= 5
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, err
+			return err
 		}
 	}
 }
@@ -128,10 +132,11 @@ func (s Step) runtime(p Pause) *libcni.RuntimeConf {
 	return &libcni.RuntimeConf{ContainerID: p.ContainerID, NetNS: p.Namespace, IfName: s.IfName}
 }
 
-// mayPass reports whether a plugin asked to be called again.
+// mayPass reports whether a plugin asked to be called again, or was killed: it can go on
+// from wherever that was.
 func mayPass(err error) bool {
 	var e *types.Error
-	return errors.As(err, &e) && e.Code == types.ErrTryAgainLater
+	return errors.As(err, &e) && e.Code == types.ErrTryAgainLater || errors.Is(err, errKilled)
 }
 
 // explain says what a person needs to know of a failure: the plugin and the cause.
@@ -171,13 +176,10 @@ func (r *Runner) TearDown(ctx context.Context, p Plan, pause Pause) error {
 
 func (r *Runner) del(ctx context.Context, s Step, config []byte, pause Pause) error {
 	conf, err := libcni.NetworkPluginConfFromBytes(config)
-	if err == nil {
-		err = s.passing("del", func() error { return r.cni.DelNetwork(ctx, conf, s.runtime(pause)) })
-		if err != nil {
-			err = s.explain(ctx, r.opts.Plugins, err)
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	return r.repeat(ctx, s, "del", pause, func() error { return r.cni.DelNetwork(ctx, conf, s.runtime(pause)) })
 }
 
 // Release gives the task's address on the bridge back, unless it is another pause

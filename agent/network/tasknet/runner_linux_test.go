@@ -100,6 +100,25 @@ func TestRepeatsWhatMayPass(t *testing.T) {
 	}
 }
 
+// A plugin that is killed is called again, whatever for.
+func TestRepeatsWhatWasKilled(t *testing.T) {
+	once := `[ -e "$0.$CNI_COMMAND" ] || { touch "$0.$CNI_COMMAND"; kill -KILL $$; }` + "\n" + succeeds
+	r := scripted(t, map[string]string{"vpc-eni": once, "ecs-bridge": succeeds, "ecs-ipam": once})
+	p := newPlan(t, ipv4())
+	_, err := r.SetUp(t.Context(), p, pause)
+	if err = errors.Join(err, r.TearDown(t.Context(), p, pause), r.Release(t.Context(), p, pause)); err != nil {
+		t.Error(err)
+	}
+	want := "ADD eth0 c1\nADD eth0 c1\nADD ecs-eth0 c1\nDEL ecs-eth0 c1\nDEL eth0 c1\nDEL eth0 c1\nDEL ecs-eth0 c1\nDEL ecs-eth0 c1\n"
+	if calls := r.calls(t); calls != want {
+		t.Errorf("calls:\n%s", calls)
+	}
+	r = scripted(t, map[string]string{"vpc-eni": "kill -KILL $$"})
+	if _, err := r.SetUp(t.Context(), p, pause); err == nil || !strings.Contains(err.Error(), "vpc-eni: it was killed: signal: killed") {
+		t.Error(err)
+	}
+}
+
 func TestFailuresNameTheCause(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -61,7 +61,7 @@ func (w *stepWork) setUpNetwork(ctx context.Context, r *answer) {
 // stopped, which is what the returned function is for. A failure does not keep the
 // container running: with the namespace the kernel gives the interface back by itself.
 func (w *stepWork) takeDownNetwork(ctx context.Context, id string, r *answer) (stopped func()) {
-	if w.container().Type != task.CNIPause || w.e.opt.Network == nil {
+	if w.container().Type != task.CNIPause || !w.e.networked(w.snap) {
 		return func() {}
 	}
 	pid := 0
@@ -86,7 +86,7 @@ func (w *stepWork) takeDownNetwork(ctx context.Context, id string, r *answer) (s
 // networkEnded gives a task's network back when its pause container has ended otherwise
 // than by a stop of this process, which does that itself.
 func (a *actor) networkEnded(before *task.State) {
-	if a.e.opt.Network == nil {
+	if !a.e.networked(a.snap.Load()) {
 		return
 	}
 	for i := range a.spec.Containers {
@@ -107,7 +107,7 @@ func (a *actor) networkEnded(before *task.State) {
 // releaseNetwork takes back what a task's network still has when the task is cleaned up:
 // its pause container may have ended without being stopped.
 func (e *Engine) releaseNetwork(ctx context.Context, snap *task.Snapshot) error {
-	if e.opt.Network == nil {
+	if !e.networked(snap) {
 		return nil
 	}
 	var failed []error
@@ -120,6 +120,13 @@ func (e *Engine) releaseNetwork(ctx context.Context, snap *task.Snapshot) error 
 		return fmt.Errorf("release the task's network: %w", err)
 	}
 	return nil
+}
+
+// networked reports whether there is a network to take back from a task. A task whose
+// record was lost does not know its interface: the kernel gives that back with the
+// namespace, and the address goes with the next sweep.
+func (e *Engine) networked(snap *task.Snapshot) bool {
+	return e.opt.Network != nil && len(snap.ENIs) > 0
 }
 
 // checkNetwork is Network.Check; nil without a Network.

@@ -109,6 +109,32 @@ func TestNetworkFirstAndLast(t *testing.T) {
 	})
 }
 
+// A task that was rebuilt from its containers does not know its interface: its network
+// goes with its namespace, and nothing is asked of plugins that nobody could answer.
+func TestNetworkOfARebuiltTask(t *testing.T) {
+	n := &networks{}
+	in(t, func(o *Options) {
+		o.Pause, o.Network, o.Leftovers = task.Pause{Image: "pause:1"}, n, Leftovers{Ours: ofDemo, Adopt: true}
+	}, func(r *rig) {
+		n.docker = r.docker.Calls
+		r.stop()
+		r.docker.Put(relic("p", "one", task.NetworkPauseName, task.ContainerRunning))
+		r.docker.Put(relic("a", "one", "app", task.ContainerRunning))
+		r.start()
+		r.want(specOf("one"), task.Running)
+		r.stopTask(specOf("one"))
+		r.want(specOf("one"), task.Stopped)
+		r.Sent(arnOf("one"), task.Sent{Task: task.Stopped})
+		r.pass(4 * time.Hour)
+		if r.Snapshot(arnOf("one")) != nil || len(r.docker.Containers()) != 0 {
+			t.Errorf("the task was not cleaned up: %v", r.docker.Containers())
+		}
+		if got := n.seen(); got != "" {
+			t.Errorf("network: %s", got)
+		}
+	})
+}
+
 func TestNetworkFails(t *testing.T) {
 	n := &networks{setUp: errors.New("add network failed: no such network interface with MAC 06:00:00:00:00:01")}
 	withNetwork(t, n, nil, func(r *rig, spec *task.Spec) {

@@ -30,7 +30,7 @@ func Rebuild(relics []Relic, now time.Time) (*Spec, State) {
 	var volumes []VolumeState
 	for _, r := range relics {
 		c := Container{
-			Name: r.Labels.Container, Image: r.Sight.ImageID, Type: containerType(r.Labels.Container),
+			Name: r.Labels.Container, Image: r.Sight.ImageID, Type: TypeOf(r.Labels.Container),
 			Essential: ended || r.Sight.Status != ContainerStopped,
 		}
 		for _, b := range r.Sight.Bindings {
@@ -54,6 +54,11 @@ func Rebuild(relics []Relic, now time.Time) (*Spec, State) {
 	for i := range relics {
 		s := relics[i].Sight
 		st.Containers[i].DockerName, st.Containers[i].CreateTried = s.Name, true
+		if spec.Containers[i].Type == CNIPause && s.Status == ContainerRunning {
+			// The others were created because their network was there; nobody knows how
+			// to make it again.
+			st.Containers[i].Known = ContainerResourcesProvisioned
+		}
 		Apply(spec, &st, Seen{Container: i, Sight: s, Startup: true}, now, Rules{})
 	}
 	return spec, st
@@ -77,9 +82,9 @@ func newestOfEach(relics []Relic) []Relic {
 	return kept
 }
 
-// containerType knows the containers that the agent adds by their names (docs/spec/02
+// TypeOf knows the containers that the agent adds by their names (docs/spec/02
 // section 4.11).
-func containerType(name string) ContainerType {
+func TypeOf(name string) ContainerType {
 	const pause = "~internal~ecs~pause"
 	switch {
 	case name == pause+"~namespace":

@@ -217,7 +217,12 @@ func (v *vpcEnv) addresses() map[string]string {
 // nothingLeft waits until no task has left anything on the host or in the subnet.
 func (v *vpcEnv) nothingLeft() {
 	v.t.Helper()
-	v.eventually(patience, "everything of the tasks' networks to be gone", func() (bool, error) {
+	v.nothingLeftWithin(patience)
+}
+
+func (v *vpcEnv) nothingLeftWithin(limit time.Duration) {
+	v.t.Helper()
+	v.eventually(limit, "everything of the tasks' networks to be gone", func() (bool, error) {
 		if names := v.host.Names(); len(names) > 1 || len(names) == 1 && names[0] != "ecs-bridge" {
 			return false, fmt.Errorf("the host has %v", names)
 		}

@@ -120,7 +120,7 @@ func TestStateOfAnotherInstanceIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if len(again.Tasks) != 0 || len(again.Meta) != 1 || again.Meta[store.KeyFormerClusters] != "prod" {
+	if len(again.Tasks) != 0 || len(again.Meta) != 2 || again.Meta[store.KeyFormerClusters] != "prod" || again.Meta[store.KeyOfficial] != officialForeign {
 		t.Errorf("the file still holds %+v", again)
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
@@ -16,6 +18,7 @@ import (
 	"ecsagent/agent/config"
 	"ecsagent/agent/engine"
 	"ecsagent/agent/network"
+	"ecsagent/agent/official"
 	"ecsagent/agent/registration"
 	"ecsagent/agent/store"
 	"ecsagent/agent/task"
@@ -55,7 +58,57 @@ func openCheckpoint(cfg *config.Config, log *zap.Logger) (checkpoint, *store.Loa
 	for _, problem := range loaded.Problems {
 		log.Error("saved state damaged", zap.String("problem", problem))
 	}
+	if err := succeed(s, cfg.DataDir, loaded, log); err != nil {
+		_ = s.Close() // nothing was written
+		return nil, nil, err
+	}
 	return s, loaded, nil
+}
+
+// What became of the official agent's state.
+const (
+	officialTaking  = "taking"  // its identity is this agent's, its tasks may not be yet
+	officialTaken   = "taken"   // this agent went on from it
+	officialForeign = "foreign" // it is another instance's
+)
+
+// succeed goes on from what the official agent left, the first time that this agent
+// starts in its place.
+func succeed(s checkpoint, dir string, loaded *store.Loaded, log *zap.Logger) error {
+	meta := loaded.Meta
+	begun := meta[store.KeyInstanceARN] != "" || meta[store.KeyOfficial] != "" || meta[store.KeyFormerClusters] != "" || len(loaded.Tasks) > 0
+	if begun && meta[store.KeyOfficial] != officialTaking {
+		return nil
+	}
+	left, err := official.Read(dir, time.Now())
+	if err != nil {
+		return terminal(fmt.Errorf("%w; without that file this would be a new container instance", err))
+	}
+	if left == nil || left.InstanceARN == "" {
+		return nil
+	}
+	for _, problem := range left.Problems {
+		log.Warn("state of the official agent damaged", zap.String("problem", problem))
+	}
+	taken := map[string]string{
+		store.KeyInstanceARN: left.InstanceARN, store.KeyCluster: left.Cluster, store.KeyEC2InstanceID: left.EC2InstanceID,
+		store.KeyAvailabilityZone: left.AvailabilityZone, store.KeyOfficial: officialTaking,
+	}
+	if err := s.SetMeta(taken); err != nil {
+		return fmt.Errorf("take over the official agent's identity: %w", err)
+	}
+	if err := s.SaveTasks(left.Seq, left.Tasks); err != nil {
+		return fmt.Errorf("take over the official agent's tasks: %w", err)
+	}
+	taken[store.KeyOfficial] = officialTaken
+	if err := s.SetMeta(map[string]string{store.KeyOfficial: officialTaken}); err != nil {
+		return fmt.Errorf("take over the official agent's state: %w", err)
+	}
+	maps.Copy(meta, taken)
+	loaded.Tasks, loaded.Seq = left.Tasks, left.Seq
+	log.Info("this container instance goes on from the official agent's state", zap.String("instance", left.InstanceARN),
+		zap.String("cluster", left.Cluster), zap.Int("tasks", len(left.Tasks)))
+	return nil
 }
 
 // savedIdentity is who this instance was at the last run, and on which machine it
@@ -99,7 +152,7 @@ func (a *agent) identify(ctx context.Context) (savedIdentity, error) {
 // startAnew forgets the former instance, durably, but for the clusters whose containers
 // it may have left behind.
 func (a *agent) startAnew(id savedIdentity) (savedIdentity, error) {
-	meta := map[string]string{}
+	meta := map[string]string{store.KeyOfficial: officialForeign}
 	if former := former(a.loaded.Meta, id.cluster); former != "" {
 		meta[store.KeyFormerClusters] = former
 	}

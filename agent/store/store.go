@@ -54,6 +54,10 @@ const (
 	// long as containers of theirs may be left; space-separated.
 	KeyFormerClusters = "former-clusters"
 
+	// KeyOfficial says what became of the state that the official agent left in the data
+	// directory; it is set once that has been decided.
+	KeyOfficial = "official-state"
+
 	keySchema   = "schema"
 	keySequence = "sequence-number"
 	keyRun      = "journal" // whose entries are not in the file yet

@@ -110,7 +110,7 @@ race: ## run the tests without a Docker engine under the race detector
 	CGO_ENABLED=1 $(GO) test -race -p $(JOBS) -timeout 15m $(QUICK)
 
 .PHONY: bench
-bench: build ## measure speed against a plain Docker client and print a table (ROUNDS=n, ONLY=start,idle,tasks,stopping,secrets,calls,endpoint,usage,restart)
+bench: build ## measure speed against a plain Docker client and print a table (ROUNDS=n, ONLY=start,idle,tasks,awsvpc,stopping,secrets,calls,endpoint,usage,restart)
 	@scripts/deps test
 	@scripts/engine with $(GO) run ./tests/bench -programs bin $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY))
 

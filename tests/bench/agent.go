@@ -48,6 +48,11 @@ func (b *bench) deliver(ctx context.Context, r *rig, ids []string, status string
 		}
 		tasks = append(tasks, t)
 	}
+	return b.reach(ctx, r, tasks, ids, status)
+}
+
+// reach sends tasks and returns when the last was reported to have the status.
+func (b *bench) reach(ctx context.Context, r *rig, tasks []any, ids []string, status string) (time.Duration, error) {
 	seq := r.NextSeq()
 	begin := time.Now()
 	if err := r.Payload(fmt.Sprintf("m%d", seq), seq, tasks...); err != nil {

@@ -37,6 +37,15 @@ func NewTCP(network, target string) (*TCP, error) {
 	return newTCP(l, network, target), nil
 }
 
+// ListenTCP is NewTCP at an address.
+func ListenTCP(address, network, target string) (*TCP, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for a proxy: %w", err)
+	}
+	return newTCP(l, network, target), nil
+}
+
 // NewUnix listens on a socket file and forwards to a target.
 func NewUnix(socket, network, target string) (*TCP, error) {
 	l, err := net.Listen("unix", socket)

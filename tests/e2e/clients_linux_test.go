@@ -60,7 +60,7 @@ func TestRealClientsReadMetadataAndStats(t *testing.T) {
 	}
 	v := inVPC(t)
 	def := vpcDefinition(
-		sleeper("app", M{"cpu": 128}), sh("once", "true", M{"essential": false}),
+		sleeper("app", M{"cpu": 128}), sh("once", "sleep 1", M{"essential": false}),
 		sh("clients", "exec /programs/clients -seen /tmp/seen -until late -patience 2m", tooled(), M{
 			"dependsOn":   []M{{"containerName": "once", "condition": "SUCCESS"}},
 			"healthCheck": M{"command": []string{"CMD-SHELL", "test -e /tmp/seen"}, "interval": 5, "retries": 10, "startPeriod": 60},

@@ -46,3 +46,6 @@ func dumpOnSignal(log *zap.Logger) (stop func()) {
 		<-done
 	}
 }
+
+// releaseProgram gives back what the start used of the program's file.
+func releaseProgram() error { return linux.ReleaseProgram() }

@@ -22,3 +22,6 @@ func slicesOf() cgroup.Slices { return nil }
 
 // dumpOnSignal does nothing: Windows has no SIGUSR1.
 func dumpOnSignal(*zap.Logger) (stop func()) { return func() {} }
+
+// releaseProgram has nothing to do: Windows trims what a process does not use.
+func releaseProgram() error { return nil }

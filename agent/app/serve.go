@@ -53,7 +53,7 @@ func (a *agent) serve(ctx context.Context, cancel context.CancelCauseFunc) error
 			}
 		})
 	}
-	running.Go(func() { giveBackMemory(ctx) })
+	running.Go(func() { a.giveBackMemory(ctx) })
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
@@ -70,9 +70,13 @@ const started = 3 * time.Second
 
 // giveBackMemory returns to the system what the start took and nobody needs any more. An
 // idle agent would keep it: its next collection of garbage is minutes away.
-func giveBackMemory(ctx context.Context) {
-	if awsenv.Sleep(ctx, started) == nil {
-		debug.FreeOSMemory()
+func (a *agent) giveBackMemory(ctx context.Context) {
+	if awsenv.Sleep(ctx, started) != nil {
+		return
+	}
+	debug.FreeOSMemory()
+	if err := releaseProgram(); err != nil {
+		a.log.Debug("pages of the program not given back", zap.Error(err))
 	}
 }
 

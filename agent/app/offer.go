@@ -34,7 +34,9 @@ func (a *agent) keepOffer(ctx context.Context) error {
 }
 
 func (a *agent) renewOffer(ctx context.Context) error {
-	a.findVolumePlugins(ctx)
+	if err := a.findVolumePlugins(ctx); err != nil {
+		a.log.Warn("volume plugins of the engine that came back not listed: those of the former count", zap.Error(err))
+	}
 	if err := a.loadPause(ctx); err != nil {
 		a.log.Warn("pause image not loaded into the engine that came back", zap.Error(err))
 	}

@@ -69,7 +69,7 @@ func TestAWSVPCRandomKills(t *testing.T) {
 		kills := v.fatalPlugins()
 		crash := func(times int) {
 			for range times {
-				time.Sleep(time.Duration(random.IntN(1500)) * time.Millisecond) // the moment is what is random
+				rest(v.ctx, time.Duration(random.IntN(1500))*time.Millisecond) // the moment is what is random
 				v.Agent.Kill()
 				v.restart()
 				agentKills++

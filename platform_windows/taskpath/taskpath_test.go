@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,6 +84,7 @@ func TestRegistryForms(t *testing.T) {
 // fakeHost is Windows: an address becomes usable after a while, and a proxy that is older
 // than its address is deaf.
 type fakeHost struct {
+	mu      sync.Mutex // of the rest
 	s       State
 	usable  time.Time // of the address
 	deaf    bool
@@ -91,6 +93,8 @@ type fakeHost struct {
 }
 
 func (h *fakeHost) State(context.Context) (State, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.s.Address == Tentative && !time.Now().Before(h.usable) {
 		h.s.Address = Preferred
 	}
@@ -98,6 +102,8 @@ func (h *fakeHost) State(context.Context) (State, error) {
 }
 
 func (h *fakeHost) Do(_ context.Context, step Step, adapter int) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if err := h.failing[step]; err != nil {
 		return err
 	}
@@ -171,6 +177,11 @@ func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.WarnLevel)
 		h := &fakeHost{s: State{Adapter: 12}}
+		set := func(adapter int) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.s.Address, h.s.Adapter = Absent, adapter
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- (&Keeper{Host: h, Agent: agent, Log: zap.New(core)}).Run(ctx) }()
@@ -179,13 +190,13 @@ func TestRun(t *testing.T) {
 		if h.s.Address != Preferred || h.deaf {
 			t.Errorf("%+v", h.s)
 		}
-		h.s.Address, h.s.Adapter = Absent, 0 // Docker is restarted
+		set(0) // Docker is restarted
 		time.Sleep(3 * period)
 		synctest.Wait()
 		if n := logs.Len(); n != 1 || !strings.Contains(logs.All()[0].ContextMap()["error"].(string), "vEthernet (nat)") {
 			t.Errorf("told %d times", n)
 		}
-		h.s.Adapter = 31
+		set(31)
 		time.Sleep(2 * period)
 		synctest.Wait()
 		if h.s.Address != Preferred || h.s.Proxy != agent || h.deaf {

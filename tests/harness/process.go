@@ -35,8 +35,7 @@ func StartWithFiles(name, log, program string, args, env []string, files ...*os.
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = out, out, env
 	cmd.ExtraFiles = files
-	bind(cmd)
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	p := &Process{Name: name, Log: log, cmd: cmd, done: make(chan struct{})}

@@ -52,6 +52,9 @@ func conflict(host *kernel.Space, c config, p plan) error {
 			if l, err := host.ByIndex(a.LinkIndex); err == nil {
 				name = l.Attrs().Name
 			}
+			if name == c.bridge {
+				continue // somebody has made it since
+			}
 			return fmt.Errorf("there is no bridge %q, but interface %q has its address %s: was the bridge renamed?", c.bridge, name, gateway)
 		}
 	}

@@ -40,18 +40,21 @@ func TestReleaseProgram(t *testing.T) {
 }
 
 func TestProgramPages(t *testing.T) {
-	for line, want := range map[string]bool{
-		"00400000-00f6e000 r-xp 00000000 fe:00 4711   /usr/libexec/amazon-ecs-agent":           true,
-		"00f6e000-01b00000 r--p 00b6e000 fe:00 4711   /usr/libexec/amazon-ecs-agent (deleted)": true,
-		"01b00000-01b90000 rw-p 01700000 fe:00 4711   /usr/libexec/amazon-ecs-agent":           false,
-		"00400000-00f6e000 r-xp 00000000 fe:00 471    /usr/libexec/another":                    false,
-		"c000000000-c000400000 rw-p 00000000 00:00 0":                                          false,
-		"00f6e000-00400000 r-xp 00000000 fe:00 4711   /x":                                      false,
-		"x-y r-xp 00000000 fe:00 4711   /x":                                                    false,
-		"":                                                                                     false,
+	const clean, changed = "Rss:  8 kB\nAnonymous:             0 kB\nVmFlags: rd ex\n", "Rss:  8 kB\nAnonymous:             4 kB\n"
+	for text, want := range map[string]bool{
+		"00400000-00f6e000 r-xp 00000000 fe:00 4711   /usr/libexec/amazon-ecs-agent\n" + clean:           true,
+		"00f6e000-01b00000 r--p 00b6e000 fe:00 4711   /usr/libexec/amazon-ecs-agent (deleted)\n" + clean: true,
+		"00f6e000-01b00000 r--p 00b6e000 fe:00 4711   /usr/libexec/amazon-ecs-agent\n" + changed:         false,
+		"00f6e000-01b00000 r--p 00b6e000 fe:00 4711   /usr/libexec/amazon-ecs-agent\nRss: 8 kB\n":        false,
+		"01b00000-01b90000 rw-p 01700000 fe:00 4711   /usr/libexec/amazon-ecs-agent\n" + clean:           false,
+		"00400000-00f6e000 r-xp 00000000 fe:00 471    /usr/libexec/another\n" + clean:                    false,
+		"c000000000-c000400000 rw-p 00000000 00:00 0\n" + clean:                                          false,
+		"00f6e000-00400000 r-xp 00000000 fe:00 4711   /x\n" + clean:                                      false,
+		"x-y r-xp 00000000 fe:00 4711   /x\n" + clean:                                                    false,
+		"": false,
 	} {
-		if _, _, ok := programPages(line, 4711); ok != want {
-			t.Errorf("%q: %v", line, ok)
+		if got := programPages(text, 4711); (len(got) == 1) != want {
+			t.Errorf("%q: %v", text, got)
 		}
 	}
 }

@@ -124,6 +124,15 @@ func TestNetworkOfARebuiltTask(t *testing.T) {
 		r.want(specOf("one"), task.Running)
 		r.stopTask(specOf("one"))
 		r.want(specOf("one"), task.Stopped)
+		var stops []string
+		for _, c := range r.docker.Calls() {
+			if strings.HasPrefix(c, "stop ") {
+				stops = append(stops, c)
+			}
+		}
+		if got := strings.Join(stops, ", "); got != "stop app, stop "+task.NetworkPauseName {
+			t.Errorf("order: %s", got)
+		}
 		r.Sent(arnOf("one"), task.Sent{Task: task.Stopped})
 		r.pass(4 * time.Hour)
 		if r.Snapshot(arnOf("one")) != nil || len(r.docker.Containers()) != 0 {

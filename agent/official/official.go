@@ -215,6 +215,7 @@ func (t *savedTask) record(now time.Time) task.Record {
 	for i := range t.Containers {
 		spec.Containers = append(spec.Containers, t.Containers[i].spec())
 	}
+	task.HoldByPause(spec)
 	begun := slices.ContainsFunc(t.Containers, func(c savedContainer) bool { return c.id() != "" })
 	if !begun {
 		return task.Record{Spec: spec, State: task.RejectedState(spec, reasonNotStarted, now)}

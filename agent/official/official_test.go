@@ -99,6 +99,9 @@ func TestRead(t *testing.T) {
 	if st := s.Tasks[1].State; st.Known != task.Stopped || st.TerminalReason != reasonNotStarted {
 		t.Errorf("a task that had not begun: %+v", st)
 	}
+	if held := s.Tasks[2].Spec.Containers; !held[0].Essential || len(held[1].DependsOn) != 1 || held[1].DependsOn[0].Container != held[0].Name {
+		t.Errorf("the pause container holds nothing: %+v", held)
+	}
 	pause := s.Tasks[2].State.Containers[0]
 	if s.Tasks[2].Spec.Containers[0].Type != task.CNIPause || pause.Known != task.ContainerResourcesProvisioned || pause.LocalAddress != "169.254.172.9" {
 		t.Errorf("pause %+v", pause)

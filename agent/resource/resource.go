@@ -2,7 +2,12 @@
 // to the engine (docs/architecture.md, "How to add a resource").
 package resource
 
-import "ecsagent/agent/dockerspec"
+import (
+	"path/filepath"
+	"strings"
+
+	"ecsagent/agent/dockerspec"
+)
 
 // Provided is what a resource gives to the containers that need it.
 type Provided struct {
@@ -18,4 +23,10 @@ func (p *Provided) AddTo(in *dockerspec.Inputs, container string) {
 	if own, ok := p.Inputs[container]; ok {
 		in.Add(&own)
 	}
+}
+
+// IsElement reports whether a word names a file in a folder, on every operating system,
+// and leads nowhere else.
+func IsElement(word string) bool {
+	return word != "" && word != "." && word != ".." && !strings.ContainsAny(word, `/\:`) && filepath.IsLocal(word)
 }

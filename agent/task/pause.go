@@ -41,6 +41,23 @@ func (in Intake) addPause(s *Spec) error {
 	return nil
 }
 
+// HoldByPause makes the containers of a task whose record was lost stop before its pause
+// containers, whose end is the task's. Pause containers that are there know no other way.
+func HoldByPause(s *Spec) {
+	for p := range s.Containers {
+		pause := &s.Containers[p]
+		if !pause.Internal() {
+			continue
+		}
+		pause.Essential = true
+		for i := range s.Containers {
+			if c := &s.Containers[i]; !c.Internal() {
+				c.DependsOn = addEdge(c.DependsOn, pause.Name, DependsStart)
+			}
+		}
+	}
+}
+
 // hold adds a pause container, without which no container of the task definition is
 // created. Its steady status tells when it is ready.
 func (in Intake) hold(s *Spec, pause Container) {

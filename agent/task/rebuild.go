@@ -49,6 +49,7 @@ func Rebuild(relics []Relic, now time.Time) (*Spec, State) {
 			}
 		}
 	}
+	HoldByPause(spec)
 	st := NewState(spec, Running, now)
 	st.Volumes = volumes
 	for i := range relics {

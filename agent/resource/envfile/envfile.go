@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -88,11 +87,11 @@ func (h *Hook) Needs(spec *task.Spec) ([]task.Resource, error) {
 				return nil, fmt.Errorf("environment file %s of container %s is of type %q: want s3", f.Value, c.Name, f.Type)
 			}
 		}
-		if !isElement(spec.ID()) {
+		if !resource.IsElement(spec.ID()) {
 			return nil, fmt.Errorf("task id %q cannot name a folder for environment files", spec.ID())
 		}
 		cluster := h.opts.Cluster[strings.LastIndexByte(h.opts.Cluster, '/')+1:]
-		if !isElement(cluster) {
+		if !resource.IsElement(cluster) {
 			cluster = "default"
 		}
 		list = append(list, task.Resource{
@@ -101,11 +100,6 @@ func (h *Hook) Needs(spec *task.Spec) ([]task.Resource, error) {
 		})
 	}
 	return list, nil
-}
-
-// isElement reports whether a word names a file in a folder.
-func isElement(word string) bool {
-	return word != "" && word != "." && word != ".." && !strings.ContainsAny(word, `/\:`) && filepath.IsLocal(word)
 }
 
 // Preview implements engine.Hook. Which variables there are, only the files tell.

@@ -97,7 +97,7 @@ func (h *Hook) Needs(spec *task.Spec) ([]task.Resource, error) {
 				c.Name, spec.Containers[i].Name)
 		}
 	}
-	if !isElement(spec.ID()) {
+	if !resource.IsElement(spec.ID()) {
 		return nil, fmt.Errorf("unable to initialize firelens resource: task id %q cannot name a folder", spec.ID())
 	}
 	fetches := c.FireLens.Options[optionConfigType] == "s3"
@@ -129,11 +129,6 @@ func check(c *task.Container) error {
 		return option(optionConfigValue, "the ARN of an S3 object or the path of a file in the container, as "+optionConfigType+" says")
 	}
 	return nil
-}
-
-// isElement reports whether a word names a file in a folder.
-func isElement(word string) bool {
-	return word != "" && word != "." && word != ".." && !strings.ContainsAny(word, `/\:`) && filepath.IsLocal(word)
 }
 
 // Preview implements engine.Hook.

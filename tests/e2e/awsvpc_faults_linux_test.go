@@ -49,11 +49,13 @@ func TestAWSVPCFaults(t *testing.T) {
 	v.nothingLeft()
 }
 
-// onHost runs a shell script in the network namespace that is the host.
-func (v *vpcEnv) onHost(script string) {
+// onHost runs a shell script in the network namespace that is the host, and returns what
+// it wrote.
+func (v *vpcEnv) onHost(script string) string {
 	v.t.Helper()
 	out, err := exec.CommandContext(v.ctx, "nsenter", "--net="+v.host.Path(), "sh", "-ec", script).CombinedOutput()
 	if err != nil {
 		v.t.Fatalf("%s: %v\n%s", script, err, out)
 	}
+	return string(out)
 }

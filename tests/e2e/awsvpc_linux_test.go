@@ -39,6 +39,7 @@ type vpcEnv struct {
 	plugins string
 	network string        // first three bytes of the subnet
 	subnet  *kernel.Space // once it is there
+	rules   string        // packet rules of the host, before the first task
 }
 
 // plugins builds ecs-cni, once, and returns its path.
@@ -61,7 +62,8 @@ func inVPC(t *testing.T, agent ...string) *vpcEnv {
 // subnet6 are the flags of a VPC with IPv6.
 var subnet6 = []string{"--vpc-subnet6", "fd20:ec5::1/64"}
 
-// withVPC is inVPC with further arguments of ecs-local up.
+// withVPC is inVPC with further arguments of ecs-local up. NETWORK stands in them for the
+// first three bytes of the subnet.
 func withVPC(t *testing.T, local []string, agent ...string) *vpcEnv {
 	t.Helper()
 	if shared.host == "" {
@@ -91,7 +93,10 @@ func withVPC(t *testing.T, local []string, agent ...string) *vpcEnv {
 	// Other tests' tasks have other addresses, and so other MAC addresses.
 	v.network = fmt.Sprintf("10.20.%d", 1+environments.Load()%250)
 	v.Space, v.TaskEndpoint, v.Introspection = host.Path(), "127.0.0.1:51679", "127.0.0.1:51678"
-	v.Options.Local = append([]string{"--vpc", "--vpc-name", name, "--vpc-host", host.Path(), "--vpc-subnet", v.network + ".1/24"}, local...)
+	v.Options.Local = []string{"--vpc", "--vpc-name", name, "--vpc-host", host.Path(), "--vpc-subnet", v.network + ".1/24"}
+	for _, argument := range local {
+		v.Options.Local = append(v.Options.Local, strings.ReplaceAll(argument, "NETWORK", v.network))
+	}
 	v.ECS.Network = M{"awsvpcConfiguration": M{"subnets": []string{"local"}}}
 	// The agent reaches the control plane through a door in its own namespace.
 	v.link.Close()
@@ -115,7 +120,14 @@ func withVPC(t *testing.T, local []string, agent ...string) *vpcEnv {
 		t.Fatal(err)
 	}
 	v.instance()
+	v.rules = v.packetRules()
 	return v
+}
+
+// packetRules are those of the network namespace that is the host, whoever wrote them.
+func (v *vpcEnv) packetRules() string {
+	v.t.Helper()
+	return v.onHost("nft list ruleset; iptables-legacy-save | grep ^-A || :; ip6tables-legacy-save | grep ^-A || :")
 }
 
 func vpcDefinition(containers ...M) M {
@@ -234,6 +246,9 @@ func (v *vpcEnv) nothingLeftWithin(limit time.Duration) {
 			if l.Type() == "veth" {
 				return false, fmt.Errorf("the subnet has %s", l.Attrs().Name)
 			}
+		}
+		if rules := v.packetRules(); rules != v.rules {
+			return false, fmt.Errorf("the host has the packet rules\n%s\nbefore the first task it had\n%s", rules, v.rules)
 		}
 		if given := v.addresses(); len(given) > 0 {
 			return false, fmt.Errorf("addresses %v are given", given)

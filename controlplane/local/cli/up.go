@@ -38,6 +38,7 @@ type upFlags struct {
 	vpcSubnet6 string
 	vpcOnly6   bool
 	vpcHost    string
+	attachWait time.Duration
 	services   string
 	detach     bool
 	foreground bool
@@ -49,6 +50,9 @@ type upFlags struct {
 
 // minCredentialsLife leaves time for a renewal to reach an agent.
 const minCredentialsLife = 2 * time.Second
+
+// minAttachWait leaves time for an interface to be made at all.
+const minAttachWait = time.Second
 
 func (a *app) upCommand() *cobra.Command {
 	var f upFlags
@@ -81,6 +85,9 @@ AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL_ECR.`
 			if f.credentialsLife < minCredentialsLife {
 				return usagef("--credentials-life %v: want at least %v", f.credentialsLife, minCredentialsLife)
 			}
+			if f.attachWait < minAttachWait {
+				return usagef("--vpc-attach-wait %v: want at least %v", f.attachWait, minAttachWait)
+			}
 			if _, err := f.network(); err != nil {
 				return err
 			}
@@ -103,6 +110,7 @@ AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL_ECR.`
 	flags.StringVar(&f.vpcSubnet6, "vpc-subnet6", "", "`GATEWAY/64` of the subnet's IPv6 addresses, such as "+vpc.DefaultSubnet6+"; none without it")
 	flags.BoolVar(&f.vpcOnly6, "vpc-ipv6-only", false, "give tasks no IPv4 address in the subnet")
 	flags.StringVar(&f.vpcHost, "vpc-host", "", "`FILE` of the agent's network namespace, when it is not this one")
+	flags.DurationVar(&f.attachWait, "vpc-attach-wait", service.DefaultAttachWait, "`TIME` that an agent has to see a task's network interface; then the task is stopped")
 	flags.StringVar(&f.services, "services", "", "`FOLDER` from which Parameter Store, Secrets Manager, S3 and the tokens of ECR are served too")
 	flags.DurationVar(&f.credentialsLife, "credentials-life", service.DefaultCredentialsLife, "`TIME` that the credentials of task roles last; they are renewed at half of it")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until the command down")
@@ -146,7 +154,7 @@ func (a *app) serve(ctx context.Context, f upFlags) error {
 	}
 	srv, err := local.Start(ctx, local.Options{
 		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, VPC: network, Services: f.services, Version: a.Version, Log: log,
-		Service: service.Options{CredentialsLife: f.credentialsLife},
+		Service: service.Options{CredentialsLife: f.credentialsLife, AttachWait: f.attachWait},
 	})
 	if err != nil {
 		return err
@@ -290,6 +298,9 @@ func childArgs(f upFlags) []string {
 		}
 		if f.vpcHost != "" {
 			args = append(args, "--vpc-host", f.vpcHost)
+		}
+		if f.attachWait != service.DefaultAttachWait {
+			args = append(args, "--vpc-attach-wait", f.attachWait.String())
 		}
 	}
 	if f.services != "" {

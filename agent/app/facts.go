@@ -17,7 +17,7 @@ var implemented = capability.Implemented(
 	capability.ECRAuth, capability.ECREndpoint, capability.ExecutionRoleECR, capability.PrivateRegistryAuth,
 	capability.SSMSecrets, capability.SSMLogSecrets, capability.ASMSecrets, capability.ASMLogSecrets, capability.EnvFiles, capability.DockerVolumes,
 	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
-	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.IPv6Only, capability.GPU, capability.FaultInjection,
+	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.AppMesh, capability.IPv6Only, capability.GPU, capability.FaultInjection,
 	capability.FireLens, capability.FireLensNonRoot, capability.FireLensConfig,
 )
 

@@ -28,7 +28,11 @@ func (a *agent) pauseOf() task.Pause {
 	if a.pause == nil {
 		return task.Pause{}
 	}
-	return task.Pause{Image: pause.Image, Labels: a.cfg.PauseLabels}
+	p := task.Pause{Image: pause.Image, Labels: a.cfg.PauseLabels}
+	if name := a.cfg.PauseImageName + ":" + a.cfg.PauseImageTag; name != pause.Image {
+		p.Custom = name
+	}
+	return p
 }
 
 // loadPause gets the pause image again.

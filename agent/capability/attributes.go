@@ -48,7 +48,7 @@ var rows = []row{
 	{feature: DockerVolumes, emit: volumePlugins},
 	{feature: GPU, linux: true, when: func(f *Facts) bool { return f.GPU && f.GPUDriver != "" }, emit: gpuDriver},
 	{feature: NamespaceSharing, linux: true, when: func(f *Facts) bool { return f.PauseImage }, names: []string{prefix + "pid-ipc-namespace-sharing"}},
-	{feature: AppMesh, linux: true, names: []string{prefix + "aws-appmesh"}},
+	{feature: AppMesh, linux: true, when: func(f *Facts) bool { return f.TaskENI }, names: []string{prefix + "aws-appmesh"}},
 	{feature: ElasticInference, linux: true, names: []string{prefix + "task-eia"}},
 	{feature: ElasticInference, linux: true, when: hasVectorUnits, names: []string{prefix + "task-eia.optimized-cpu"}},
 	{feature: FireLens, linux: true, names: []string{

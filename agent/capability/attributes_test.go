@@ -126,7 +126,7 @@ func TestConditions(t *testing.T) {
 		{"no task limits", func(f *Facts) { f.TaskLimits = false }, "ecs.capability.task-cpu-mem-limit ecs.capability.increased-task-cpu-limit", ""},
 		{"no health checks", func(f *Facts) { f.HealthChecksDisabled = true }, "ecs.capability.container-health-check", ""},
 		{"no task eni", func(f *Facts) { f.TaskENI = false; f.BlockIMDS = true },
-			"ecs.capability.task-eni ecs.capability.task-eni.ipv6 ecs.capability.cni-plugin-version=abc-2024.09.0 ecs.capability.task-eni-trunking ecs.capability.branch-cni-plugin-version=def-2024.09.0", ""},
+			"ecs.capability.task-eni ecs.capability.task-eni.ipv6 ecs.capability.cni-plugin-version=abc-2024.09.0 ecs.capability.task-eni-trunking ecs.capability.branch-cni-plugin-version=def-2024.09.0 ecs.capability.aws-appmesh", ""},
 		{"no trunking", func(f *Facts) { f.Trunking = false }, "ecs.capability.task-eni-trunking ecs.capability.branch-cni-plugin-version=def-2024.09.0", ""},
 		{"silent plugins still block", func(f *Facts) { f.CNIVersion, f.BranchCNIVersion, f.BlockIMDS = "", "", true },
 			"ecs.capability.cni-plugin-version=abc-2024.09.0 ecs.capability.branch-cni-plugin-version=def-2024.09.0", "ecs.capability.task-eni-block-instance-metadata"},

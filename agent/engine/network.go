@@ -140,6 +140,8 @@ func (o *Options) checkNetwork() func(*task.Spec) error {
 // refusal is why a task cannot have its network; empty when it can or wants none.
 func refusal(s *task.Spec, check func(*task.Spec) error) string {
 	switch {
+	case s.NetworkMode != "awsvpc" && s.Proxy != nil:
+		return "the task came with a proxy configuration, but its network mode is " + s.NetworkMode + `; want "awsvpc"`
 	case s.NetworkMode != "awsvpc" && len(s.ENIs) == 0:
 		return ""
 	case s.NetworkMode != "awsvpc":

@@ -191,6 +191,9 @@ func TestNetworkPauseDies(t *testing.T) {
 func TestNetworkRefused(t *testing.T) {
 	for want, edit := range map[string]func(*networks, *task.Spec){
 		"no luck": func(n *networks, _ *task.Spec) { n.refused = errors.New("no luck") },
+		`the task came with a proxy configuration, but its network mode is host; want "awsvpc"`: func(_ *networks, s *task.Spec) {
+			s.NetworkMode, s.ENIs, s.Proxy = "host", nil, &task.Proxy{}
+		},
 		"the task came with an elastic network interface, but its network mode is bridge": func(_ *networks, s *task.Spec) { s.NetworkMode = "bridge" },
 	} {
 		n := &networks{}

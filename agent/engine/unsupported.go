@@ -8,7 +8,6 @@ var needs = []struct {
 	text  string
 	found func(*task.Spec) bool
 }{
-	{"proxy configuration (App Mesh) is not supported by this agent", func(s *task.Spec) bool { return s.Proxy != nil }},
 	{"Service Connect is not supported by this agent", func(s *task.Spec) bool {
 		return anyAttachment(s, "serviceconnectdetail")
 	}},

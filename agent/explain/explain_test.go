@@ -49,7 +49,7 @@ func TestReasons(t *testing.T) {
 		"volumesFrom":    {document("", `,"volumesFrom":[{"sourceContainer":"x"}]`), unrunnable + "could not find volume source container with name x"},
 		"autoprovision":  {document(`,"volumes":[{"name":"v","type":"docker","dockerVolumeConfiguration":{"scope":"task","autoprovision":true}}]`, ""), unrunnable + "volume [v] : task scoped volume could not be autoprovisioned"},
 		"cycle":          {strings.Replace(second(`,"links":["b"]`), `"name":"b"`, `"name":"b","links":["a"]`, 1), "Task dependencies cannot be resolved, taskArn: " + arn},
-		"unsupported":    {document(`,"proxyConfiguration":{"type":"APPMESH","containerName":"a"}`, ""), unrunnable + "proxy configuration (App Mesh) is not supported by this agent"},
+		"unsupported":    {document("", `,"credentialSpecs":["x"]`), unrunnable + "credential specs are not supported by this agent"},
 		"no pause image": {document(`,"pidMode":"task"`, ""), unrunnable + "pidMode task and ipcMode task need the pause image, which is not loaded on this container instance"},
 		"unknown volume": {document("", `,"mountPoints":[{"sourceVolume":"v","containerPath":"/x"}]`), "HostConfigError: Invalid volume referenced: v"},
 		"host config":    {document("", `,"dockerConfig":{"hostConfig":"{"}`), "HostConfigError: Unable to decode given host config: unexpected end of JSON input"},

@@ -16,6 +16,7 @@ type Intake struct {
 // Pause is what pause containers are made of.
 type Pause struct {
 	Image  string            // of those that hold PID and IPC namespaces; empty when there is none
+	Custom string            // of those that hold networks, in the place of Image; empty for Image
 	Labels map[string]string // ECS_PAUSE_LABELS
 }
 

@@ -2,10 +2,38 @@ package task
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
+
+// A pause container with an image of its own runs as the task's proxy does.
+func TestPauseOfItsOwn(t *testing.T) {
+	with := Intake{Pause: Pause{Image: "pause:1", Custom: "mine:2"}}
+	meshed := func(config string) *Spec {
+		s := specOf("app", "envoy")
+		s.NetworkMode, s.Proxy, s.PIDMode = "awsvpc", &Proxy{ContainerName: "envoy"}, "task"
+		s.Containers[1].DockerConfig = config
+		return s
+	}
+	got, reason := with.Accept(meshed(`{"User":"1337:1337","WorkingDir":"/"}`))
+	if got == nil {
+		t.Fatal(reason)
+	}
+	network, namespaces := got.Containers[got.Index(NetworkPauseName)], got.Containers[got.Index(NamespacePauseName)]
+	if network.Image != "mine:2" || network.DockerConfig != `{"User":"1337:1337"}` || namespaces.Image != "pause:1" || namespaces.DockerConfig != "" {
+		t.Errorf("network %+v, namespaces %+v", network, namespaces)
+	}
+	if _, reason := with.Accept(meshed("")); !strings.Contains(reason, "user needs to be specified for proxy container envoy") {
+		t.Errorf("without a user: %q", reason)
+	}
+	// The pause image of the agent has no traffic.
+	plain, reason := Intake{Pause: Pause{Image: "pause:1"}}.Accept(meshed(""))
+	if plain == nil || plain.Containers[plain.Index(NetworkPauseName)].Image != "pause:1" {
+		t.Errorf("%+v %s", plain, reason)
+	}
+}
 
 func TestAcceptRejects(t *testing.T) {
 	const arn = "arn:aws:ecs:eu-west-1:1:task/c/t"

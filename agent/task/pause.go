@@ -1,7 +1,10 @@
 package task
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -23,8 +26,35 @@ func (in Intake) addNetworkPause(s *Spec) error {
 	if in.Pause.Image == "" {
 		return errors.New("network mode awsvpc needs the pause image, which is not loaded on this container instance")
 	}
-	in.hold(s, Container{Name: NetworkPauseName, Type: CNIPause, Image: in.Pause.Image})
+	pause := Container{Name: NetworkPauseName, Type: CNIPause, Image: cmp.Or(in.Pause.Custom, in.Pause.Image)}
+	if s.Proxy != nil && in.Pause.Custom != "" {
+		if err := runAsProxy(s, &pause); err != nil {
+			return err
+		}
+	}
+	in.hold(s, pause)
 	return nil
+}
+
+// runAsProxy gives a pause container that may have traffic of its own the user of the
+// task's proxy, whose traffic is not redirected (docs/spec/05 section 3.5).
+func runAsProxy(s *Spec, pause *Container) error {
+	i := s.Index(s.Proxy.ContainerName)
+	if i < 0 {
+		return fmt.Errorf("proxyConfiguration: containerName is %q: want the name of a container of the task", s.Proxy.ContainerName)
+	}
+	var config struct{ User string }
+	if text := s.Containers[i].DockerConfig; text != "" {
+		if err := json.Unmarshal([]byte(text), &config); err != nil {
+			return fmt.Errorf("docker config of container %s: %w", s.Proxy.ContainerName, err)
+		}
+	}
+	if config.User == "" {
+		return fmt.Errorf("user needs to be specified for proxy container %s, because the pause container has an image of its own (PauseContainerImageName)", s.Proxy.ContainerName)
+	}
+	text, err := json.Marshal(config)
+	pause.DockerConfig = string(text)
+	return err
 }
 
 // addPause adds the container whose PID and IPC namespaces the others join

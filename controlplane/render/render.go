@@ -45,6 +45,12 @@ func Render(in Input) (*Task, error) {
 	if t.NetworkMode == "" {
 		t.NetworkMode = api.NetworkBridge
 	}
+	if p := d.ProxyConfiguration; p != nil {
+		t.Proxy = &Proxy{Type: "APPMESH", ContainerName: p.ContainerName, Properties: make(map[string]string)}
+		for _, kv := range p.Properties {
+			t.Proxy.Properties[kv.Name] = kv.Value
+		}
+	}
 	cpu, memory, err := Size(d, in.Overrides)
 	if err != nil {
 		return nil, err

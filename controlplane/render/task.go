@@ -29,6 +29,7 @@ type Task struct {
 	RoleCredentials         *wire.RoleCredentials `json:"roleCredentials,omitempty"`
 	ExecutionCredentials    *wire.RoleCredentials `json:"executionRoleCredentials,omitempty"`
 	EnableFaultInjection    bool                  `json:"enableFaultInjection,omitempty"`
+	Proxy                   *Proxy                `json:"proxyConfiguration,omitempty"`
 
 	Interfaces []wire.NetworkInterface `json:"elasticNetworkInterfaces,omitempty"`
 }
@@ -203,6 +204,13 @@ type FSxVolume struct {
 type FSxAuthorization struct {
 	CredentialsParameter string `json:"credentialsParameter"`
 	Domain               string `json:"domain"`
+}
+
+// Proxy is the App Mesh proxy of a task (docs/spec/01 section 2.9.7).
+type Proxy struct {
+	Type          string            `json:"type"`
+	ContainerName string            `json:"containerName"`
+	Properties    map[string]string `json:"properties"`
 }
 
 // Association gives a GPU to a container.

@@ -77,9 +77,9 @@ func NewPlan(spec *task.Spec, s Settings) (Plan, error) {
 	}
 	p.Steps, p.Release = append(p.Steps, bridge), release
 	if spec.Proxy != nil {
-		mesh, err := appMeshStep(spec.Proxy)
+		mesh, err := appMeshStep(spec)
 		if err != nil {
-			return Plan{}, err
+			return Plan{}, fmt.Errorf("proxyConfiguration: %w", err)
 		}
 		p.Steps = append(p.Steps, mesh)
 	}
@@ -223,27 +223,4 @@ func bridgeStep(mac string, s Settings) (Step, []byte, error) {
 		IPAMBlock ipamBlock `json:"ipam"`
 	}{headOf("ecs-ipam"), block})
 	return Step{Plugin: "ecs-bridge", IfName: BridgeEndName, Config: add, Delete: del}, release, err
-}
-
-// appMeshStep redirects to the proxy of App Mesh (docs/spec/05 section 6.9). The
-// addresses of the endpoints of host and agent are never redirected.
-func appMeshStep(p *task.Proxy) (Step, error) {
-	list := func(name string) []string {
-		if p.Properties[name] == "" {
-			return nil
-		}
-		return strings.Split(p.Properties[name], ",")
-	}
-	config, err := json.Marshal(struct {
-		head
-		UID         string   `json:"ignoredUID"`
-		GID         string   `json:"ignoredGID"`
-		Ingress     string   `json:"proxyIngressPort"`
-		Egress      string   `json:"proxyEgressPort"`
-		AppPorts    []string `json:"appPorts"`
-		IgnorePorts []string `json:"egressIgnoredPorts"`
-		IgnoreIPs   []string `json:"egressIgnoredIPs"`
-	}{headOf("aws-appmesh"), p.Properties["IgnoredUID"], p.Properties["IgnoredGID"], p.Properties["ProxyIngressPort"], p.Properties["ProxyEgressPort"],
-		list("AppPorts"), list("EgressIgnoredPorts"), append(list("EgressIgnoredIPs"), "169.254.170.2", "169.254.169.254")})
-	return Step{Plugin: "aws-appmesh", IfName: appMeshName, Config: config, Delete: config}, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -31,6 +32,37 @@ func ipv4() task.ENI {
 	return task.ENI{EC2ID: "eni-0abc12345", MAC: "06:1F:2e:3d:4c:5b", IPv4: addressesOf("10.20.1.37"), SubnetGatewayIPv4: "10.20.1.1/24"}
 }
 
+// meshed is a task with a proxy.
+func meshed(e task.ENI) task.Spec {
+	return task.Spec{ENIs: []task.ENI{e}, Containers: []task.Container{{Name: "envoy"}}, Proxy: &task.Proxy{ContainerName: "envoy", Properties: map[string]string{
+		"IgnoredUID": "1337", "ProxyIngressPort": "15000", "ProxyEgressPort": "15001", "AppPorts": "8080, 9090", "EgressIgnoredPorts": "22", "EgressIgnoredIPs": "192.0.2.0/24",
+	}}}
+}
+
+// A proxy that cannot work is refused with the property.
+func TestMeshRefused(t *testing.T) {
+	for want, change := range map[string]map[string]string{
+		"properties IgnoredUID and IgnoredGID are empty":         {"IgnoredUID": ""},
+		`property IgnoredUID is "envoy": want a number`:          {"IgnoredUID": "envoy"},
+		`property ProxyEgressPort is "": want a port`:            {"ProxyEgressPort": ""},
+		`property ProxyIngressPort is "0": want a port`:          {"ProxyIngressPort": "0"},
+		"property AppPorts is empty: want the application's":     {"AppPorts": ""},
+		`property AppPorts is "http": want a port`:               {"AppPorts": "80,http"},
+		`property EgressIgnoredPorts is "70000": want a port`:    {"EgressIgnoredPorts": "70000"},
+		`property EgressIgnoredIPs has "here": want an address`:  {"EgressIgnoredIPs": "192.0.2.1,here"},
+		`containerName is "other": want the name of a container`: nil,
+	} {
+		spec := meshed(ipv4())
+		maps.Copy(spec.Proxy.Properties, change)
+		if change == nil {
+			spec.Proxy.ContainerName = "other"
+		}
+		if _, err := NewPlan(&spec, Settings{}); err == nil || !strings.HasPrefix(err.Error(), "proxyConfiguration: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v; want %q", err, want)
+		}
+	}
+}
+
 // TestPlans compares what the plugins get with docs/spec/05 section 4.5.
 func TestPlans(t *testing.T) {
 	dual, v6, branch := ipv4(), ipv4(), ipv4()
@@ -48,8 +80,8 @@ func TestPlans(t *testing.T) {
 		"dual-with-gateways": {task.Spec{ENIs: []task.ENI{dualGateway}}, Settings{}},
 		"ipv6":               {task.Spec{ENIs: []task.ENI{v6}}, Settings{BlockMetadata: true}},
 		"branch":             {task.Spec{ENIs: []task.ENI{branch}}, Settings{LocalAddress: netip.MustParsePrefix("169.254.172.42/22")}},
-		"mesh": {task.Spec{ENIs: []task.ENI{ipv4()}, Proxy: &task.Proxy{Properties: map[string]string{"IgnoredUID": "1337", "ProxyIngressPort": "15000",
-			"ProxyEgressPort": "15001", "AppPorts": "8080,9090", "EgressIgnoredPorts": "22", "EgressIgnoredIPs": "192.0.2.0/24"}}}, Settings{}},
+		"mesh":               {meshed(ipv4()), Settings{}},
+		"mesh-dual":          {meshed(dual), Settings{}},
 	} {
 		p, err := NewPlan(&c.spec, c.settings)
 		if err != nil {

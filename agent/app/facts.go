@@ -17,7 +17,7 @@ var implemented = capability.Implemented(
 	capability.ECRAuth, capability.ECREndpoint, capability.ExecutionRoleECR, capability.PrivateRegistryAuth,
 	capability.SSMSecrets, capability.SSMLogSecrets, capability.ASMSecrets, capability.ASMLogSecrets, capability.EnvFiles, capability.DockerVolumes,
 	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
-	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.AppMesh, capability.IPv6Only, capability.GPU, capability.FaultInjection,
+	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.Trunking, capability.AppMesh, capability.IPv6Only, capability.GPU, capability.FaultInjection,
 	capability.FireLens, capability.FireLensNonRoot, capability.FireLensConfig,
 )
 
@@ -39,7 +39,7 @@ func (a *agent) facts() capability.Facts {
 	}
 	if n := a.network; n != nil {
 		facts.TaskENI, facts.CNIVersion, facts.BlockIMDS = true, n.version, a.cfg.AWSVPCBlockIMDS
-		facts.Trunking, facts.BranchCNIVersion = a.cfg.ENITrunking, n.branch
+		facts.Trunking, facts.BranchCNIVersion = n.trunking, n.branch
 	}
 	return facts
 }

@@ -20,6 +20,7 @@ type taskNetwork struct {
 	runner          *tasknet.Runner
 	settings        tasknet.Settings
 	version, branch string // of the plugins, as ECS shows them
+	trunking        bool   // branch interfaces are offered
 }
 
 var _ engine.Network = (*taskNetwork)(nil)
@@ -63,6 +64,18 @@ func (a *agent) findTaskNetwork(ctx context.Context) (*taskNetwork, error) {
 		}
 	}
 	if a.cfg.ENITrunking {
+		err := vlans()
+		switch {
+		case err == nil:
+			n.trunking = true
+		case a.cfg.Explicit("ECS_ENABLE_HIGH_DENSITY_ENI"):
+			n.trunking = true
+			a.log.Warn("tasks with branch network interfaces may fail", zap.Error(err))
+		default:
+			a.log.Info("trunk network interfaces are not offered", zap.Error(err))
+		}
+	}
+	if n.trunking {
 		var err error
 		if n.branch, err = tasknet.Verify(ctx, dir, "vpc-branch-eni"); err != nil {
 			return nil, err

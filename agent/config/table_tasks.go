@@ -82,7 +82,7 @@ func networkSettings() []Setting {
 		{
 			Name: "ECS_ENABLE_HIGH_DENSITY_ENI", On: onLinux, Computed: "`ECS_ENABLE_TASK_ENI`",
 			JSONDead: "ENITrunkingEnabled", Needs: []condition{taskENIOn},
-			Text:  "ENI trunking is offered.",
+			Text:  "ENI trunking is offered. By default only where the kernel can make VLAN devices (module `8021q`).",
 			value: as(boolean, func(c *Config) *bool { return &c.ENITrunking }),
 		},
 		{

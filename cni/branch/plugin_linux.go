@@ -25,7 +25,7 @@ func Plugin() plugin.Plugin {
 			if err != nil {
 				return err
 			}
-			return f(&call{config: c, netns: args.Netns, ifname: args.IfName, kernel: vlanDevices{}})
+			return f(&call{config: c, netns: args.Netns, ifname: args.IfName, kernel: devices()})
 		}
 	}
 	return plugin.Plugin{

@@ -53,7 +53,18 @@ func TestAWSVPCFaults(t *testing.T) {
 // it wrote.
 func (v *vpcEnv) onHost(script string) string {
 	v.t.Helper()
-	out, err := exec.CommandContext(v.ctx, "nsenter", "--net="+v.host.Path(), "sh", "-ec", script).CombinedOutput()
+	return v.within(v.host.Path(), script)
+}
+
+// inSpace does so in the network namespace that is the subnet.
+func (v *vpcEnv) inSpace(script string) string {
+	v.t.Helper()
+	return v.within("/run/netns/"+v.space, script)
+}
+
+func (v *vpcEnv) within(space, script string) string {
+	v.t.Helper()
+	out, err := exec.CommandContext(v.ctx, "nsenter", "--net="+space, "sh", "-ec", script).CombinedOutput()
 	if err != nil {
 		v.t.Fatalf("%s: %v\n%s", script, err, out)
 	}

@@ -39,19 +39,30 @@ type vpcEnv struct {
 	plugins string
 	network string        // first three bytes of the subnet
 	subnet  *kernel.Space // once it is there
+	space   string        // its name
 	rules   string        // packet rules of the host, before the first task
 }
 
 // plugins builds ecs-cni, once, and returns its path.
-var plugins = sync.OnceValues(func() (string, error) {
-	program := filepath.Join(shared.programs, "ecs-cni")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", program, "ecsagent/cni/cmd/ecs-cni")
+var plugins = sync.OnceValues(func() (string, error) { return buildPlugins("ecs-cni") })
+
+func buildPlugins(name string, flags ...string) (string, error) {
+	program := filepath.Join(shared.programs, name)
+	build := exec.CommandContext(context.Background(), "go", append(append([]string{"build"}, flags...), "-o", program, "ecsagent/cni/cmd/ecs-cni")...)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the plugins: %w\n%s", err, out)
 	}
 	return program, nil
-})
+}
+
+// installed puts the plugins of a program into a directory.
+func installed(ctx context.Context, program, directory string) error {
+	if out, err := exec.CommandContext(ctx, program, "install", directory).CombinedOutput(); err != nil {
+		return fmt.Errorf("install the plugins: %w\n%s", err, out)
+	}
+	return nil
+}
 
 // inVPC makes a vpcEnv with a connected agent.
 func inVPC(t *testing.T, agent ...string) *vpcEnv {
@@ -84,10 +95,10 @@ func withVPC(t *testing.T, local []string, agent ...string) *vpcEnv {
 		t.Fatal(err)
 	}
 	directory := filepath.Join(t.TempDir(), "cni")
-	if out, err := exec.CommandContext(t.Context(), program, "install", directory).CombinedOutput(); err != nil {
-		t.Fatalf("install the plugins: %v\n%s", err, out)
+	if err := installed(t.Context(), program, directory); err != nil {
+		t.Fatal(err)
 	}
-	v := &vpcEnv{host: host, plugins: directory, env: prepared(t, append([]string{
+	v := &vpcEnv{host: host, plugins: directory, space: name, env: prepared(t, append([]string{
 		"ECS_EXTERNAL=false", "ECS_HOST_RULES=agent", "ECS_CNI_PLUGINS_PATH=" + directory, "ECS_TEST_ENI_LINKS=" + vpc.TestLinks,
 	}, agent...)...)}
 	// Other tests' tasks have other addresses, and so other MAC addresses.

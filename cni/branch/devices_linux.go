@@ -1,0 +1,6 @@
+//go:build !vlanstandin
+
+package branch
+
+// devices are those of the kernel.
+func devices() vlans { return vlanDevices{} }

@@ -88,7 +88,21 @@ func TestPlugin(t *testing.T) {
 		t.Errorf("%d %s\n%s", status, printed, calls)
 	}
 	status, printed, calls = call(t, "ADD", "9c41", "none", natConf, ok(`{"Major":7,"Minor":1}`))
-	if status != 1 || !strings.Contains(printed, "vpc-eni: HNS is older than the minimum supported version") {
+	if status != 1 || !strings.Contains(printed, "HNS is older than the minimum supported version") {
+		t.Errorf("%d %s\n%s", status, printed, calls)
+	}
+	gc := strings.Replace(strings.Replace(natConf, "0.3.0", "1.1.0", 1), `"dns":{}`, `"cni.dev/valid-attachments":[{"containerID":"9c41","ifname":"nat"}]`, 1)
+	other := strings.NewReplacer("E2", "E3", "9c41", "77aa").Replace(endpoint)
+	status, printed, calls = call(t, "GC", "", "", gc, version, ok("["+endpoint+","+other+"]"), ok(`[]`), ok(other))
+	if status != 0 || printed != "" || !strings.HasSuffix(strings.TrimSpace(calls), "HNS GET /networks/  \nHNS DELETE /endpoints/E3") {
+		t.Errorf("%d %s\n%s", status, printed, calls)
+	}
+	status, printed, calls = call(t, "GC", "", "", strings.Replace(natConf, "0.3.0", "1.1.0", 1))
+	if status != 1 || !strings.Contains(printed, "cni.dev/valid-attachments") || calls != "" {
+		t.Errorf("%d %s\n%s", status, printed, calls)
+	}
+	status, printed, calls = call(t, "STATUS", "", "", strings.Replace(natConf, "0.3.0", "1.1.0", 1), ok(`{"Major":7,"Minor":1}`))
+	if status != 1 || !strings.Contains(printed, "HNS is older") {
 		t.Errorf("%d %s\n%s", status, printed, calls)
 	}
 	status, printed, calls = call(t, "ADD", "9c41", "somewhere", natConf)

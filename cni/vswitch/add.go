@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/containernetworking/cni/pkg/types"
+
 	"ecsagent/cni/plugin"
 )
 
@@ -68,7 +70,8 @@ func (h Host) checkVersion(ctx context.Context) error {
 		return fmt.Errorf("ask HNS for its version: %w", err)
 	}
 	if major < minMajor || major == minMajor && minor < minMinor {
-		return fmt.Errorf("HNS is older than the minimum supported version: it is %d.%d, want %d.%d (Windows Server 1803)", major, minor, minMajor, minMinor)
+		return types.NewError(types.ErrPluginNotAvailable,
+			fmt.Sprintf("HNS is older than the minimum supported version: it is %d.%d, want %d.%d (Windows Server 1803)", major, minor, minMajor, minMinor), "")
 	}
 	return nil
 }

@@ -28,26 +28,42 @@ type Config struct {
 // names is what a network may be called: it ends up in names of adapters.
 var names = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
-// Parse reads a configuration (docs/spec/05 section 5.4).
+// raw is a configuration as it comes (docs/spec/05 section 5.4).
+type raw struct {
+	Name string `json:"name"`
+	DNS  struct {
+		Nameservers []string `json:"nameservers"`
+		Search      []string `json:"search"`
+	} `json:"dns"`
+	ENIName               string   `json:"eniName"`
+	ENIMACAddress         string   `json:"eniMACAddress"`
+	ENIIPAddresses        []string `json:"eniIPAddresses"`
+	GatewayIPAddresses    []string `json:"gatewayIPAddresses"`
+	UseExistingNetwork    bool     `json:"useExistingNetwork"`
+	BlockInstanceMetadata bool     `json:"blockInstanceMetadata"`
+}
+
+func decode(data []byte) (r raw, err error) {
+	if err := plugin.Decode(data, &r); err != nil {
+		return r, err
+	}
+	if !names.MatchString(r.Name) {
+		return r, plugin.Invalid("name", r.Name, `the network's name, of letters, digits, "_", "." and "-"`)
+	}
+	return r, nil
+}
+
+// ParseNetwork reads what a configuration says of networks alone, for Sweep.
+func ParseNetwork(data []byte) (Config, error) {
+	r, err := decode(data)
+	return Config{name: r.Name, existing: r.UseExistingNetwork}, err
+}
+
+// Parse reads a configuration.
 func Parse(data []byte) (Config, error) {
-	var raw struct {
-		Name string `json:"name"`
-		DNS  struct {
-			Nameservers []string `json:"nameservers"`
-			Search      []string `json:"search"`
-		} `json:"dns"`
-		ENIName               string   `json:"eniName"`
-		ENIMACAddress         string   `json:"eniMACAddress"`
-		ENIIPAddresses        []string `json:"eniIPAddresses"`
-		GatewayIPAddresses    []string `json:"gatewayIPAddresses"`
-		UseExistingNetwork    bool     `json:"useExistingNetwork"`
-		BlockInstanceMetadata bool     `json:"blockInstanceMetadata"`
-	}
-	if err := plugin.Decode(data, &raw); err != nil {
+	raw, err := decode(data)
+	if err != nil {
 		return Config{}, err
-	}
-	if !names.MatchString(raw.Name) {
-		return Config{}, plugin.Invalid("name", raw.Name, `the network's name, of letters, digits, "_", "." and "-"`)
 	}
 	c := Config{
 		name: raw.Name, existing: raw.UseExistingNetwork, adapter: raw.ENIName, block: raw.BlockInstanceMetadata,
@@ -64,7 +80,6 @@ func Parse(data []byte) (Config, error) {
 	if c.existing {
 		return c, nil
 	}
-	var err error
 	if c.mac, err = plugin.ParseMAC("eniMACAddress", raw.ENIMACAddress); err != nil {
 		return Config{}, err
 	}

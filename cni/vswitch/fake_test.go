@@ -89,6 +89,22 @@ func (w *fakeWindows) Version(context.Context) (int, int, error) {
 	return w.major, w.minor, w.call("version", func() error { return nil })
 }
 
+func (w *fakeWindows) Networks(context.Context) (all []Network, err error) {
+	err = w.call("list networks", func() error {
+		all = slices.Collect(maps.Values(w.networks))
+		return nil
+	})
+	return all, err
+}
+
+func (w *fakeWindows) Endpoints(context.Context) (all []Endpoint, err error) {
+	err = w.call("list endpoints", func() error {
+		all = slices.Collect(maps.Values(w.endpoints))
+		return nil
+	})
+	return all, err
+}
+
 func (w *fakeWindows) NetworkByName(_ context.Context, name string) (n Network, err error) {
 	err = w.call("find network "+name, func() error {
 		for _, n = range w.networks {

@@ -18,9 +18,11 @@ var (
 // ErrNotFound.
 type Switch interface {
 	Version(ctx context.Context) (major, minor int, err error)
+	Networks(ctx context.Context) ([]Network, error)
 	NetworkByName(ctx context.Context, name string) (Network, error)
 	CreateNetwork(ctx context.Context, n Network) (Network, error)
 	DeleteNetwork(ctx context.Context, id string) error
+	Endpoints(ctx context.Context) ([]Endpoint, error)
 	EndpointByName(ctx context.Context, name string) (Endpoint, error)
 	CreateEndpoint(ctx context.Context, e Endpoint) (Endpoint, error)
 	DeleteEndpoint(ctx context.Context, id string) error

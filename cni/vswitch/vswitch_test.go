@@ -180,6 +180,69 @@ func TestNothingIsLeft(t *testing.T) {
 	})
 }
 
+// TestSweep: what a host's restart has left goes, at the latest with the second try; what
+// belongs to others and to tasks that are there stays.
+func TestSweep(t *testing.T) {
+	const other = "06:1f:2e:3d:4c:5c"
+	otherTask := strings.NewReplacer(eniMAC, other, "10.30.1.25", "10.30.1.26").Replace(taskConf)
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWindows()
+		w.adapters = append(w.adapters, Adapter{Index: 9, Name: "Ethernet 5", MAC: []byte{6, 0x1f, 0x2e, 0x3d, 0x4c, 0x5c}, Up: true})
+		w.containers["gone"] = true
+		foreign := Network{ID: "x", Name: "taskbreakfast", Type: Transparent, Adapter: "x"}
+		w.networks["x"] = foreign
+		w.endpoints["y"] = Endpoint{ID: "y", Name: "web-ep-gone", Network: "nat"}
+		w.endpoints["z"] = Endpoint{ID: "z", Name: "nat-endpoint", Network: "nat"}
+		h, nat := w.host(), config(t, natConf)
+		add := func(conf, container string) {
+			for _, c := range []Config{config(t, conf), nat} {
+				if _, err := h.Add(t.Context(), c, target(t, container, "none")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		keep := rapid.Bool().Draw(t, "a task is there")
+		if keep {
+			add(otherTask, pause)
+		}
+		want := w.state()
+		add(taskConf, "gone")
+		w.end("gone")
+		w.again()
+		w.failAt, w.dead, w.late = rapid.IntRange(0, 8).Draw(t, "failing call"), rapid.Bool().Draw(t, "process dies"), rapid.Bool().Draw(t, "after the work")
+		sweep := func() error {
+			var failed []error
+			for _, text := range []string{taskConf, natConf} {
+				c, err := ParseNetwork([]byte(text))
+				failed = append(failed, err, h.Sweep(t.Context(), c, []string{pause}))
+			}
+			return errors.Join(failed...)
+		}
+		if err := sweep(); err != nil {
+			w.again()
+			if err := sweep(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(want, w.state()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+	w := newWindows()
+	w.major = 6
+	if err := w.host().Status(t.Context(), config(t, natConf)); err == nil || !strings.Contains(err.Error(), "HNS is older") {
+		t.Error(err)
+	}
+	w = newWindows()
+	if err := w.host().Status(t.Context(), config(t, natConf)); err != nil {
+		t.Error(err)
+	}
+	delete(w.networks, "nat")
+	if err := w.host().Status(t.Context(), config(t, natConf)); err == nil || !strings.Contains(err.Error(), "failed to find existing network nat") {
+		t.Error(err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		conf, namespace string

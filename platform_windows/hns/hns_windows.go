@@ -34,6 +34,38 @@ func (Service) Version(ctx context.Context) (major, minor int, err error) {
 	return globals.Version.Major, globals.Version.Minor, nil
 }
 
+// Networks implements vswitch.Switch.
+func (Service) Networks(ctx context.Context) ([]vswitch.Network, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	list, err := hcsshim.HNSListNetworkRequest("GET", "", "")
+	if err != nil {
+		return nil, err
+	}
+	all := make([]vswitch.Network, len(list))
+	for i := range list { // those of others may be of any shape
+		all[i] = vswitch.Network{ID: list[i].Id, Name: list[i].Name, Type: list[i].Type, Adapter: list[i].NetworkAdapterName}
+	}
+	return all, nil
+}
+
+// Endpoints implements vswitch.Switch.
+func (Service) Endpoints(ctx context.Context) ([]vswitch.Endpoint, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	list, err := hcsshim.HNSListEndpointRequest()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]vswitch.Endpoint, len(list))
+	for i := range list {
+		all[i] = vswitch.Endpoint{ID: list[i].Id, Name: list[i].Name, Network: list[i].VirtualNetworkName}
+	}
+	return all, nil
+}
+
 // NetworkByName implements vswitch.Switch.
 func (Service) NetworkByName(ctx context.Context, name string) (vswitch.Network, error) {
 	if err := ctx.Err(); err != nil {

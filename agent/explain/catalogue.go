@@ -63,7 +63,7 @@ func Catalogue() []ErrorName {
 		{Name: "CannotRemoveVolumeError", Where: InLog, When: "A volume could not be removed in clean-up.", Message: theCause, Shown: "agent/runtime/docker TestErrorNames"},
 		{Name: "CannotListPluginsError", Where: InLog, When: "Docker did not list its volume plugins.", Message: theCause, Shown: "agent/runtime/docker TestErrorNames"},
 		{Name: "CannotGetStatsError", Where: InLog, When: "Docker did not tell what a container uses, where the agent does not read that itself.", Message: theCause, Own: true, Shown: "agent/runtime/docker TestErrorNames"},
-		{Name: "CannotCreateContainerExecError", Where: InLog, When: "A process could not be added to a container.", Message: theCause, NotMade: "ECS Exec is not there"},
+		{Name: "CannotCreateContainerExecError", Where: InLog, When: "A process could not be added to a container.", Message: theCause, Shown: "agent/runtime/docker TestRunIn"},
 		{Name: "CannotStartContainerExecError", Where: InLog, When: "A process that was added to a container did not start.", Message: theCause, NotMade: "ECS Exec is not there"},
 		{Name: "CannotInspectContainerExecError", Where: InLog, When: "A process that was added to a container could not be looked at.", Message: theCause, NotMade: "ECS Exec is not there"},
 		{Name: "CannotGetDockerclientError", Where: OnContainer, When: "There is no way to speak the Docker API version that is needed.", Message: "`(v<ver>) - <cause>`", Shown: "agent/runtime/docker TestVersions"},

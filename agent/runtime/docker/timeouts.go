@@ -22,6 +22,7 @@ type Timeouts struct {
 	Volume        time.Duration
 	Plugins       time.Duration
 	Info          time.Duration
+	Command       time.Duration // of a program that runs in a container
 	Stats         time.Duration // one answer about usage (docs/spec/04 section 8.3)
 	ReconnectMin  time.Duration // first wait before the event stream is opened again
 	ReconnectMax  time.Duration
@@ -50,6 +51,7 @@ func DefaultTimeouts(goos string) Timeouts {
 		Volume:        5 * time.Minute,
 		Plugins:       time.Minute,
 		Info:          10 * time.Second,
+		Command:       time.Minute,
 		Stats:         18 * time.Second,
 		ReconnectMin:  100 * time.Millisecond,
 		ReconnectMax:  5 * time.Second,
@@ -69,7 +71,7 @@ func (t Timeouts) or(d Timeouts) Timeouts {
 		{&t.Remove, &d.Remove}, {&t.List, &d.List}, {&t.Ping, &d.Ping}, {&t.Version, &d.Version},
 		{&t.ImageInspect, &d.ImageInspect}, {&t.Manifest, &d.Manifest}, {&t.PullBegin, &d.PullBegin},
 		{&t.PullInactive, &d.PullInactive}, {&t.Tag, &d.Tag}, {&t.RemoveImage, &d.RemoveImage},
-		{&t.Volume, &d.Volume}, {&t.Plugins, &d.Plugins}, {&t.Info, &d.Info}, {&t.Stats, &d.Stats}, {&t.ReconnectMin, &d.ReconnectMin},
+		{&t.Volume, &d.Volume}, {&t.Plugins, &d.Plugins}, {&t.Info, &d.Info}, {&t.Command, &d.Command}, {&t.Stats, &d.Stats}, {&t.ReconnectMin, &d.ReconnectMin},
 		{&t.ReconnectMax, &d.ReconnectMax}, {&t.EventStreamUp, &d.EventStreamUp},
 	} {
 		if *f.v == 0 {

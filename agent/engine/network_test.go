@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ecsagent/agent/engine/enginetest"
+	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
 )
 
@@ -205,4 +206,61 @@ func TestNetworkRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStarted: what a running container has to be given is given before it counts as
+// running, each time it starts, and to no pause container; without it the container ends.
+func TestStarted(t *testing.T) {
+	var mu sync.Mutex
+	var told []string
+	var fail error
+	n := &networks{}
+	edit := func(o *Options) {
+		o.Started = func(_ context.Context, s *task.Snapshot, c *runtime.Container) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for i := range s.Containers {
+				if name := s.Containers[i].Name; c.Labels[runtime.LabelContainerName] == name {
+					told = append(told, fmt.Sprint(name, " ", s.State.Containers[i].Known))
+				}
+			}
+			return fail
+		}
+	}
+	withNetwork(t, n, edit, func(r *rig, spec *task.Spec) {
+		spec.Containers[1].DependsOn = []task.Dependency{{Container: "app", Condition: task.DependsStart}}
+		r.run(spec)
+		r.want(spec, task.Running)
+		if got := strings.Join(told, ", "); got != "app CREATED, side CREATED" {
+			t.Errorf("told of %s", got)
+		}
+		r.stopTask(spec)
+		r.want(spec, task.Stopped)
+	})
+	one := func(spec *task.Spec) { spec.Containers = spec.Containers[:1] }
+	fail = errors.New("startContainer: cni plugin invocation failed: HNS is busy")
+	withNetwork(t, n, edit, func(r *rig, spec *task.Spec) {
+		one(spec)
+		r.run(spec)
+		r.pass(time.Minute)
+		c := r.want(spec, task.Stopped).Containers[0]
+		if want := "CannotStartContainerError: " + fail.Error(); c.Error.Error() != want {
+			t.Errorf("reason %q", c.Error)
+		}
+		for _, c := range r.docker.Containers() {
+			if c.Status == task.ContainerRunning {
+				t.Errorf("%s runs", c.Name)
+			}
+		}
+	})
+	// A container that has ended by itself was started all the same.
+	withNetwork(t, n, edit, func(r *rig, spec *task.Spec) {
+		one(spec)
+		r.docker.Program("app", enginetest.Program{Exits: true, Code: 3})
+		r.run(spec)
+		r.pass(time.Minute)
+		if c := r.want(spec, task.Stopped).Containers[0]; c.ExitCode == nil || *c.ExitCode != 3 {
+			t.Errorf("%+v", c)
+		}
+	})
 }

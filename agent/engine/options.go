@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
 )
 
@@ -28,6 +29,10 @@ type Options struct {
 	Hooks []Hook
 	// Network gives tasks of mode awsvpc their network; nil: such tasks are rejected.
 	Network Network
+	// Started is told of each container of a task that has started, in whatever way, before
+	// anybody else: what a running container has to be given. An error ends the container.
+	// Nil: nothing is to be done.
+	Started func(ctx context.Context, s *task.Snapshot, started *runtime.Container) error
 	Log     *zap.Logger
 
 	// Restored are the tasks of the last run and Sequence its latest sequence number.

@@ -309,11 +309,33 @@ func (w *stepWork) start(ctx context.Context, r *answer) {
 		r.done.Err, r.done.Uncertain = reason(err, "CannotStartContainerError"), true
 		return
 	}
+	if err := w.tellStarted(ctx, &seen); err != nil {
+		r.done.Err, r.done.Uncertain = reason(err, "CannotStartContainerError"), true
+		return
+	}
 	sight := sightOf(&seen)
 	r.done.Sight = sight
 	if sight.Status == task.ContainerStopped {
 		r.then = task.Exit{Container: w.step.Container, ExitCode: sight.ExitCode, Sight: sight, Time: sight.FinishedAt}
 	}
+}
+
+// tellStarted gives a container what it can only have while it runs, and looks at it
+// again: it may have ended meanwhile, which is no failure of the start.
+func (w *stepWork) tellStarted(ctx context.Context, seen *runtime.Container) error {
+	if w.e.opt.Started == nil || w.container().Internal() || seen.Status != task.ContainerRunning {
+		return nil
+	}
+	failed := w.e.opt.Started(ctx, w.snap, seen)
+	again, err := w.e.opt.Runtime.Inspect(ctx, seen.ID)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	*seen = again
+	if seen.Status == task.ContainerStopped {
+		return nil
+	}
+	return failed
 }
 
 func (w *stepWork) startNow(ctx context.Context, id string) error {

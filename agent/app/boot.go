@@ -51,8 +51,8 @@ type agent struct {
 	rolesReached  bool     // tasks reach the credentials of their roles
 	paths         *hostpath.Planner
 
-	network    *taskNetwork   // nil: no task has a network of its own
-	confirming sync.WaitGroup // confirmations of attachments
+	network    *offeredNetwork // nil: no task has a network of its own
+	confirming sync.WaitGroup  // confirmations of attachments
 }
 
 // boot goes through the steps of docs/spec/01 section 1.3 up to registration.

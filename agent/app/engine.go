@@ -48,10 +48,11 @@ func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter
 		},
 		Pull: pull, PullUpfront: cfg.DependentContainersPullUpfront, StopTimeout: cfg.ContainerStopTimeout,
 		CleanupWait: cfg.TaskCleanupWait, CleanupJitter: cfg.TaskCleanupWaitJitter,
+		Started:            a.started(),
 		MatchSharedVolumes: cfg.SharedVolumeMatchFullConfig, GPUSupport: cfg.GPUSupport,
 	}
 	if a.network != nil {
-		options.Network = a.network
+		options.Network = a.network.Network
 	}
 	return options, nil
 }

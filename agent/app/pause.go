@@ -12,12 +12,12 @@ import (
 // preparePause loads the pause image. Without it tasks that share namespaces cannot
 // run, and the capability is not advertised.
 func (a *agent) preparePause(ctx context.Context) {
-	if a.host.OSType != "linux" {
-		return
+	if a.host.OSType == "windows" && !a.cfg.TaskENI {
+		return // its networks are all that it is for there
 	}
 	l := &pause.Loader{Engine: a.docker, Archive: a.cfg.PauseImageTarball, Log: a.log}
 	if err := l.Ensure(ctx); err != nil {
-		a.log.Warn("pause image not loaded: tasks cannot share PID and IPC namespaces", zap.Error(err))
+		a.log.Warn("pause image not loaded: tasks cannot share namespaces", zap.Error(err))
 		return
 	}
 	a.pause = l

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -11,19 +12,31 @@ import (
 
 	"ecsagent/agent/config"
 	"ecsagent/agent/engine"
+	"ecsagent/agent/network/switchnet"
 	"ecsagent/agent/network/tasknet"
 	"ecsagent/agent/task"
 )
 
 // taskNetwork gives tasks of mode awsvpc their network, through the CNI plugins.
 type taskNetwork struct {
-	runner          *tasknet.Runner
-	settings        tasknet.Settings
-	version, branch string // of the plugins, as ECS shows them
-	trunking        bool   // branch interfaces are offered
+	runner   *tasknet.Runner
+	settings tasknet.Settings
 }
 
 var _ engine.Network = (*taskNetwork)(nil)
+
+// offeredNetwork is how tasks get networks on this host.
+type offeredNetwork struct {
+	engine.Network
+	version, branch string // of the plugins, as ECS shows them
+	trunking        bool   // branch interfaces are offered
+	// join puts a container that has started into its task's network; nil where it is
+	// there from the beginning.
+	join func(ctx context.Context, spec *task.Spec, pause, container string) error
+}
+
+// notNow says that tasks cannot have networks at the moment.
+type notNow struct{ error }
 
 func networkSettings(cfg *config.Config) tasknet.Settings {
 	return tasknet.Settings{BlockMetadata: cfg.AWSVPCBlockIMDS, LocalRoutes: cfg.AWSVPCAdditionalLocalRoutes, LocalAddress: cfg.AWSVPCLocalIPv4}
@@ -33,13 +46,17 @@ func networkSettings(cfg *config.Config) tasknet.Settings {
 // sections 2.13 and 4.2). What an operator asked for and cannot be ends the agent; by
 // default the mode is offered where it works.
 func (a *agent) prepareTaskNetwork(ctx context.Context) error {
-	if a.host.OSType != "linux" || !a.cfg.TaskENI || a.cfg.External {
+	if !a.cfg.TaskENI || a.cfg.External {
 		return nil
 	}
-	n, err := a.findTaskNetwork(ctx)
+	n, err := a.hostNetwork(ctx)
 	if err == nil {
 		a.network = n
 		return nil
+	}
+	var passes notNow
+	if errors.As(err, &passes) && a.cfg.Explicit("ECS_ENABLE_TASK_ENI") {
+		return fmt.Errorf("network mode awsvpc (ECS_ENABLE_TASK_ENI): %w", err)
 	}
 	if ctx.Err() == nil && a.cfg.Explicit("ECS_ENABLE_TASK_ENI") {
 		return terminal(fmt.Errorf("network mode awsvpc (ECS_ENABLE_TASK_ENI): %w", err))
@@ -48,36 +65,38 @@ func (a *agent) prepareTaskNetwork(ctx context.Context) error {
 	return nil
 }
 
-func (a *agent) findTaskNetwork(ctx context.Context) (*taskNetwork, error) {
+// findTaskNetwork is hostNetwork on Linux.
+func (a *agent) findTaskNetwork(ctx context.Context) (*offeredNetwork, error) {
 	if a.pause == nil {
 		return nil, fmt.Errorf("the pause image is not loaded")
 	}
 	dir := a.cfg.CNIPluginsPath
 	n := &taskNetwork{settings: networkSettings(a.cfg)}
+	offer := &offeredNetwork{Network: n}
 	for _, plugin := range []string{"vpc-eni", "ecs-bridge", "ecs-ipam", "aws-appmesh"} {
 		version, err := tasknet.Verify(ctx, dir, plugin)
 		if err != nil {
 			return nil, err
 		}
 		if plugin == "vpc-eni" {
-			n.version = version
+			offer.version = version
 		}
 	}
 	if a.cfg.ENITrunking {
 		err := vlans()
 		switch {
 		case err == nil:
-			n.trunking = true
+			offer.trunking = true
 		case a.cfg.Explicit("ECS_ENABLE_HIGH_DENSITY_ENI"):
-			n.trunking = true
+			offer.trunking = true
 			a.log.Warn("tasks with branch network interfaces may fail", zap.Error(err))
 		default:
 			a.log.Info("trunk network interfaces are not offered", zap.Error(err))
 		}
 	}
-	if n.trunking {
+	if offer.trunking {
 		var err error
-		if n.branch, err = tasknet.Verify(ctx, dir, "vpc-branch-eni"); err != nil {
+		if offer.branch, err = tasknet.Verify(ctx, dir, "vpc-branch-eni"); err != nil {
 			return nil, err
 		}
 	}
@@ -88,7 +107,7 @@ func (a *agent) findTaskNetwork(ctx context.Context) (*taskNetwork, error) {
 	if err := n.runner.Sweep(ctx, a.pauseContainers()); err != nil {
 		a.log.Warn("addresses of unknown tasks not released", zap.Error(err))
 	}
-	return n, nil
+	return offer, nil
 }
 
 // pauseContainers are those that hold the networks of the saved tasks.
@@ -119,8 +138,14 @@ func CheckNetwork(s tasknet.Settings, spec *task.Spec) error {
 // PreviewNetwork is CheckNetwork for an agent with these settings; nil where no task has
 // a network of its own.
 func PreviewNetwork(cfg *config.Config, os string) func(*task.Spec) error {
-	if os != "linux" || !cfg.TaskENI || cfg.External {
+	if !cfg.TaskENI || cfg.External {
 		return nil
+	}
+	if os == "windows" {
+		return func(spec *task.Spec) error {
+			_, err := switchnet.NewPlan(spec, switchSettings(cfg, nil), nil)
+			return err
+		}
 	}
 	return func(spec *task.Spec) error { return CheckNetwork(networkSettings(cfg), spec) }
 }

@@ -128,8 +128,9 @@ func networkSettings() []Setting {
 			value: as(text, func(c *Config) *string { return &c.PauseImageTag }),
 		}),
 		{
-			JSON: "PauseContainerTarballPath", Path: true, On: onLinux, Linux: "/usr/share/amazon-ecs/amazon-ecs-pause.tar",
-			Text:  "Archive the pause image is loaded from.",
+			JSON: "PauseContainerTarballPath", Path: true,
+			Linux: "/usr/share/amazon-ecs/amazon-ecs-pause.tar", Windows: `%ProgramData%\Amazon\ECS\images\amazon-ecs-pause.tar`,
+			Text:  "Archive the pause image is loaded from. Without the file the image has to be there, as on the ECS-optimized images of Windows.",
 			value: as(path, func(c *Config) *string { return &c.PauseImageTarball }),
 		},
 	}

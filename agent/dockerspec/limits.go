@@ -47,7 +47,9 @@ func (b *build) platform() {
 		}
 		return
 	}
-	if shares := b.host.CPUShares; shares > 0 {
+	// A pause container takes no CPU but for the commands that give it its routes, which
+	// would crawl under a limit.
+	if shares := b.host.CPUShares; shares > 0 && !b.c.Internal() {
 		b.host.CPUPercent = max(shares*100/int64(max(b.env.CPUs, 1)*sharesPerCPU), 1)
 	}
 	b.host.CPUShares = 0

@@ -111,7 +111,7 @@ func (b *build) pauseConfig() {
 	}
 	b.host.DNS = slices.Clone(eni.DomainNameServers)
 	b.host.DNSSearch = slices.Clone(eni.DomainNames)
-	if len(eni.IPv6) > 0 {
+	if len(eni.IPv6) > 0 && !b.windows() {
 		if b.host.Sysctls == nil {
 			b.host.Sysctls = make(map[string]string)
 		}

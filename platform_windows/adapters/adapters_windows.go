@@ -1,10 +1,12 @@
 package adapters
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -59,24 +61,47 @@ func (System) All(context.Context) ([]vswitch.Adapter, error) {
 
 // withGateway is which adapters have a default gateway of IPv4, by index.
 func withGateway() (map[uint32]bool, error) {
+	found := make(map[uint32]bool)
+	err := each(windows.GAA_FLAG_INCLUDE_GATEWAYS, func(a *windows.IpAdapterAddresses) { found[a.IfIndex] = a.FirstGatewayAddress != nil })
+	return found, err
+}
+
+// each calls f for each adapter that has IPv4.
+func each(flags uint32, f func(*windows.IpAdapterAddresses)) error {
 	for size := uint32(firstListSize); ; {
 		buffer := make([]byte, size)
 		list := (*windows.IpAdapterAddresses)(unsafe.Pointer(&buffer[0]))
-		err := windows.GetAdaptersAddresses(windows.AF_INET, windows.GAA_FLAG_INCLUDE_GATEWAYS, 0, list, &size)
+		err := windows.GetAdaptersAddresses(windows.AF_INET, flags, 0, list, &size)
 		switch {
 		case errors.Is(err, windows.ERROR_BUFFER_OVERFLOW) && int(size) > len(buffer):
 			continue
 		case errors.Is(err, windows.ERROR_NO_DATA):
-			return nil, nil
+			return nil
 		case err != nil:
-			return nil, fmt.Errorf("list adapters with addresses: %w", err)
+			return fmt.Errorf("list adapters with addresses: %w", err)
 		}
-		found := make(map[uint32]bool)
 		for ; list != nil; list = list.Next {
-			found[list.IfIndex] = list.FirstGatewayAddress != nil
+			f(list)
 		}
-		return found, nil
+		return nil
 	}
+}
+
+// Servers are the DNS servers of the adapter with an address, and of one with a default
+// gateway where the address is not known.
+func Servers(mac net.HardwareAddr) (servers []string, err error) {
+	err = each(windows.GAA_FLAG_INCLUDE_GATEWAYS, func(a *windows.IpAdapterAddresses) {
+		own := net.HardwareAddr(a.PhysicalAddress[:min(int(a.PhysicalAddressLength), len(a.PhysicalAddress))])
+		if len(servers) > 0 || mac != nil && !bytes.Equal(own, mac) || mac == nil && a.FirstGatewayAddress == nil {
+			return
+		}
+		for d := a.FirstDnsServerAddress; d != nil; d = d.Next {
+			if ip, ok := netip.AddrFromSlice(d.Address.IP()); ok && ip.Unmap().Is4() {
+				servers = append(servers, ip.Unmap().String())
+			}
+		}
+	})
+	return servers, err
 }
 
 // Disable implements vswitch.Adapters. Windows has no documented call for it but

@@ -24,6 +24,9 @@ type execer struct {
 
 var _ invoke.Exec = (*execer)(nil)
 
+// NewExec returns what starts plugins, which are told env besides CNI's variables.
+func NewExec(env []string) invoke.Exec { return &execer{env: env} }
+
 // killWait is how long the output of a killed plugin is waited for.
 const killWait = time.Second
 

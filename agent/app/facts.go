@@ -7,6 +7,7 @@ import (
 
 	"ecsagent/agent/capability"
 	"ecsagent/agent/platform"
+	"ecsagent/agent/resource/execcmd"
 )
 
 // implemented are the features that this program has. Nothing else is advertised,
@@ -18,7 +19,7 @@ var implemented = capability.Implemented(
 	capability.SSMSecrets, capability.SSMLogSecrets, capability.ASMSecrets, capability.ASMLogSecrets, capability.EnvFiles, capability.DockerVolumes,
 	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
 	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.Trunking, capability.AppMesh, capability.IPv6Only, capability.GPU, capability.FaultInjection,
-	capability.FireLens, capability.FireLensNonRoot, capability.FireLensConfig,
+	capability.FireLens, capability.FireLensNonRoot, capability.FireLensConfig, capability.Exec,
 )
 
 // facts gathers what decides about attributes, after the survey.
@@ -34,6 +35,7 @@ func (a *agent) facts() capability.Facts {
 		PrivilegedDisabled: a.cfg.PrivilegedDisabled, LogDrivers: a.cfg.AvailableLoggingDrivers,
 		TaskRole: a.rolesReached && a.cfg.TaskIAMRole, TaskRoleHost: a.rolesReached && a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
 		FaultTools: a.faultTools,
+		ExecAgent:  a.execInstalled(),
 		SELinux:    a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
 		HealthChecksDisabled: a.cfg.DockerHealthCheckDisabled, CPUFlags: a.host.CPUFlags,
 	}
@@ -42,6 +44,16 @@ func (a *agent) facts() capability.Facts {
 		facts.Trunking, facts.BranchCNIVersion = n.trunking, n.branch
 	}
 	return facts
+}
+
+// execInstalled reports whether the files of ECS Exec are there.
+func (a *agent) execInstalled() bool {
+	o := a.execOptions()
+	ok, err := execcmd.Installed(o.Dir, o.OS)
+	if err != nil {
+		a.log.Warn("ECS Exec is not offered", zap.String("dir", o.Dir), zap.Error(err))
+	}
+	return ok
 }
 
 // rolesReach reports whether tasks reach the credentials of their roles. Where they do

@@ -12,6 +12,7 @@ import (
 	"ecsagent/agent/engine"
 	"ecsagent/agent/resource/cgroup"
 	"ecsagent/agent/resource/envfile"
+	"ecsagent/agent/resource/execcmd"
 	"ecsagent/agent/resource/firelens"
 	"ecsagent/agent/resource/secrets"
 	"ecsagent/agent/s3"
@@ -33,7 +34,22 @@ func (a *agent) hooks(roles *credentials.Store) []engine.Hook {
 		OS: a.host.OSType, Dir: filepath.Join(a.cfg.DataDir, fireLensFolder), HostDir: hostDir(a.cfg, fireLensFolder),
 		Cluster: a.me.Cluster, InstanceID: a.ec2InstanceID, Objects: objects,
 		Credentials: fetched.Credentials, Role: fetched.Role, Log: a.log,
-	}))
+	}), execcmd.New(a.execOptions()))
+}
+
+// execOptions are where the files of ECS Exec are.
+func (a *agent) execOptions() execcmd.Options {
+	o := execFolders(a.cfg, a.host.OSType)
+	o.IPv6Only, o.Log = a.ipv6Only, a.log
+	return o
+}
+
+func execFolders(cfg *config.Config, os string) execcmd.Options {
+	logs := cfg.TaskLogDir
+	if os == "windows" {
+		logs = cfg.RunDir
+	}
+	return execcmd.Options{OS: os, Dir: filepath.Join(cfg.ManagedAgentsDir, "execute-command"), LogDir: filepath.Join(logs, "exec")}
 }
 
 const fireLensFolder = "firelens"
@@ -79,7 +95,7 @@ func Previews(cfg *config.Config, os string) []engine.Hook {
 	}
 	var fetched secrets.Options
 	return append(list, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{}),
-		firelens.New(firelens.Options{OS: os, HostDir: hostDir(cfg, fireLensFolder)}))
+		firelens.New(firelens.Options{OS: os, HostDir: hostDir(cfg, fireLensFolder)}), execcmd.New(execFolders(cfg, os)))
 }
 
 var (

@@ -62,6 +62,9 @@ type containerWork struct {
 	ports     bool // its host ports are held
 	stops     int  // attempts to stop it that failed, of the step under way
 	takenDown bool // a stop of it gave the task's network back
+	// endAgent ends the start of its exec agent that is under way; execEnds came meanwhile.
+	endAgent context.CancelFunc
+	execEnds []execMessage
 	// ends takes the end that Docker tells of while a stop is under way; nil otherwise.
 	ends chan runtime.Event
 }
@@ -211,6 +214,7 @@ func (a *actor) changed(before *task.Snapshot, now time.Time) {
 		a.release()
 	}
 	a.dropWork()
+	a.dropAgents()
 	a.networkEnded(&before.State)
 	a.dropProvided()
 	a.logChange(&before.State)
@@ -338,7 +342,7 @@ func lasting(before, after *task.State) bool {
 	}
 	for i := range after.Containers {
 		b, c := &before.Containers[i], &after.Containers[i]
-		if b.Desired != c.Desired || b.DockerName != c.DockerName || b.Error != c.Error || b.RestartCount != c.RestartCount || b.Uncertain != c.Uncertain {
+		if b.Desired != c.Desired || b.DockerName != c.DockerName || b.Error != c.Error || b.RestartCount != c.RestartCount || b.Uncertain != c.Uncertain || !c.ExecAgent.Same(b.ExecAgent) {
 			return true
 		}
 		if b.Known != c.Known && (c.Known.IsRunning() || c.Known == task.ContainerStopped ||
@@ -352,6 +356,10 @@ func lasting(before, after *task.State) bool {
 func (a *actor) logChange(before *task.State) {
 	for i := range a.st.Containers {
 		b, c := &before.Containers[i], &a.st.Containers[i]
+		if g := c.ExecAgent; g != nil && g.Status != task.AgentNone && !g.Same(b.ExecAgent) {
+			a.log.Info("exec agent changed", zap.String("container", a.spec.Containers[i].Name),
+				zap.Stringer("status", g.Status), zap.String("reason", g.Reason))
+		}
 		if b.Known == c.Known && b.Error == c.Error {
 			continue
 		}

@@ -67,6 +67,7 @@ func (m dockerMessage) handle(a *actor) {
 	}
 	switch m.event.Type {
 	case runtime.EventCreate: // the answer to the create brings the id
+	case runtime.EventExecDie: // execs are watched apart
 	case runtime.EventOOM:
 		a.containers[m.container].oom = true
 	default:

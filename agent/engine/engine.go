@@ -38,6 +38,7 @@ type Engine struct {
 	ready      chan struct{} // closed when containers have been looked at once
 	look       chan struct{} // asks for a reconciliation
 
+	execs   sync.Once       // the watch of exec agents
 	ctx     context.Context // Run's; set before started is closed
 	actors  sync.WaitGroup
 	workers sync.WaitGroup

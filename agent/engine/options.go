@@ -27,6 +27,8 @@ type Options struct {
 	// Hooks make the resources of tasks. Those of a task are made at the same time and
 	// removed in reverse order.
 	Hooks []Hook
+	// Execs runs the exec agents of containers; nil: they cannot be started.
+	Execs Execs
 	// Network gives tasks of mode awsvpc their network; nil: such tasks are rejected.
 	Network Network
 	// Started is told of each container of a task that has started, in whatever way, before

@@ -51,6 +51,9 @@ func (a *actor) launch(ctx context.Context, s task.Step) {
 	switch {
 	case s.Kind == task.StepResource:
 		a.provisions[s.Resource] = cancel
+	case s.Kind == task.StepAgent:
+		a.containers[s.Container].endAgent = cancel
+		a.e.watchExecs()
 	case s.OfContainer():
 		cw := &a.containers[s.Container]
 		w.imageEnv, w.hasImage = cw.imageEnv, cw.hasImage
@@ -81,6 +84,9 @@ func (m stepMessage) handle(a *actor) {
 	switch {
 	case s.Kind == task.StepResource:
 		a.provided[s.Resource], a.provisions[s.Resource] = m.provided, nil
+		if m.provided != nil {
+			m.done.Agents = m.provided.Agents
+		}
 	case s.OfContainer():
 		cw := &a.containers[s.Container]
 		cw.stops, cw.ends = 0, nil
@@ -102,8 +108,11 @@ func (m stepMessage) handle(a *actor) {
 	if m.then != nil {
 		a.apply(m.then, now)
 	}
-	if s.OfContainer() {
+	switch {
+	case s.OfContainer():
 		a.catchUp(s.Container)
+	case s.Kind == task.StepAgent:
+		a.agentAnswered(s.Container)
 	}
 }
 
@@ -155,6 +164,8 @@ func (w *stepWork) run(ctx context.Context) (result answer) {
 		w.stop(ctx, &result)
 	case task.StepProvision:
 		w.setUpNetwork(ctx, &result)
+	case task.StepAgent:
+		w.agent(ctx, &result)
 	}
 	if err := result.done.Err; err != nil {
 		if hidden := w.in.Hide(err.Message); hidden != err.Message {

@@ -21,11 +21,25 @@ const (
 
 // change is one SubmitTaskStateChange that has to be made.
 type change struct {
-	status     task.Status
-	reason     string
-	containers []containerChange
+	status task.Status
+	reason string
+	news
 
 	pullStartedAt, pullStoppedAt, executionStoppedAt time.Time
+}
+
+// news is what is new of the containers of a task.
+type news struct {
+	containers []containerChange
+	agents     []agentChange
+}
+
+func (n *news) empty() bool { return len(n.containers) == 0 && len(n.agents) == 0 }
+
+// agentChange is what is new of the exec agent of a container.
+type agentChange struct {
+	container string
+	task.AgentReport
 }
 
 // containerChange is what is new of one container.
@@ -66,6 +80,24 @@ func (f filter) containerChanges(s *task.Snapshot, queued *task.Sent) []containe
 		changes = append(changes, f.containerChange(c, st))
 	}
 	return changes
+}
+
+// addAgents adds what the snapshot shows of exec agents beyond what was queued, and raises
+// queued to it. Of what changes again before it is sent, the latest counts.
+func (n *news) addAgents(s *task.Snapshot, queued *task.Sent) {
+	for i := range s.State.Containers {
+		name := s.Spec.Containers[i].Name
+		now, ok := s.State.Containers[i].ExecAgent.Report()
+		if !ok || queued.Agents[name] == now {
+			continue
+		}
+		if queued.Agents == nil {
+			queued.Agents = make(map[string]task.AgentReport)
+		}
+		queued.Agents[name] = now
+		n.agents = slices.DeleteFunc(n.agents, func(a agentChange) bool { return a.container == name })
+		n.agents = append(n.agents, agentChange{name, now})
+	}
 }
 
 // reportable follows docs/spec/01 section 1.9.
@@ -114,9 +146,9 @@ func taskChangeDue(s *task.Snapshot, queued task.Sent) bool {
 	return false
 }
 
-func newChange(s *task.Snapshot, containers []containerChange) change {
+func newChange(s *task.Snapshot, n news) change {
 	c := change{
-		status: s.State.Known, containers: containers,
+		status: s.State.Known, news: n,
 		pullStartedAt: s.State.PullStartedAt, pullStoppedAt: s.State.PullStoppedAt,
 		executionStoppedAt: s.State.ExecutionStoppedAt,
 	}
@@ -135,6 +167,13 @@ func raise(sent task.Sent, c change) task.Sent {
 	}
 	for _, cc := range c.containers {
 		out.Containers[cc.name] = max(out.Containers[cc.name], cc.status)
+	}
+	out.Agents = maps.Clone(sent.Agents)
+	for _, g := range c.agents {
+		if out.Agents == nil {
+			out.Agents = make(map[string]task.AgentReport)
+		}
+		out.Agents[g.container] = g.AgentReport
 	}
 	return out
 }

@@ -130,3 +130,45 @@ func TestCutKeepsCharactersWhole(t *testing.T) {
 		}
 	})
 }
+
+// TestAgentChanges: exec agents go back and forth, and of what was not sent yet the latest
+// counts.
+func TestAgentChanges(t *testing.T) {
+	snapshot := func(status task.AgentStatus, reason string) *task.Snapshot {
+		return &task.Snapshot{Spec: twoContainers(), State: task.State{Containers: []task.ContainerState{
+			{ExecAgent: &task.ExecAgent{Status: status, Reason: reason}}, {}, {},
+		}}}
+	}
+	var sent task.Sent
+	for _, step := range []struct {
+		status task.AgentStatus
+		reason string
+		want   []agentChange
+	}{
+		{task.AgentNone, "", nil},
+		{task.AgentRunning, "started", []agentChange{{"app", task.AgentReport{Status: task.AgentRunning, Reason: "started"}}}},
+		{task.AgentRunning, "started", nil},
+		{task.AgentStopped, "exited", []agentChange{{"app", task.AgentReport{Status: task.AgentStopped, Reason: "exited"}}}},
+		{task.AgentRunning, "restarted", []agentChange{{"app", task.AgentReport{Status: task.AgentRunning, Reason: "restarted"}}}},
+	} {
+		var n news
+		n.addAgents(snapshot(step.status, step.reason), &sent)
+		if diff := cmp.Diff(step.want, n.agents, cmp.AllowUnexported(agentChange{})); diff != "" {
+			t.Errorf("%v %q (-want +got):\n%s", step.status, step.reason, diff)
+		}
+		n.addAgents(snapshot(task.AgentStopped, "later"), &sent)
+		if len(n.agents) != 1 || n.agents[0].Reason != "later" {
+			t.Errorf("after another change %+v", n.agents)
+		}
+		sent = task.Sent{Agents: map[string]task.AgentReport{"app": {Status: step.status, Reason: step.reason}}}
+		raised := raise(sent, change{news: n})
+		if raised.Agents["app"].Reason != "later" || sent.Agents["app"].Reason != step.reason {
+			t.Errorf("raised %+v from %+v", raised, sent)
+		}
+		in := wireChange("c", "t", change{news: n})
+		if len(in.ManagedAgents) != 1 || in.ManagedAgents[0].ManagedAgentName != "ExecuteCommandAgent" || in.ManagedAgents[0].ContainerName != "app" ||
+			in.ManagedAgents[0].Status != "STOPPED" || in.ManagedAgents[0].Reason != "later" {
+			t.Errorf("on the wire %+v", in.ManagedAgents)
+		}
+	}
+}

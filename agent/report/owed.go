@@ -6,7 +6,7 @@ func (r *Reporter) Owed() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, o := range r.tasks {
-		if len(o.pending) > 0 || len(o.partial) > 0 {
+		if len(o.pending) > 0 || !o.partial.empty() {
 			n++
 		}
 	}

@@ -21,6 +21,10 @@ const (
 	// change to ride on.
 	drainMin    = 10 * time.Second
 	drainSpread = 20 * time.Second
+	// soonMin and soonSpread bound how long the change of an exec agent waits: somebody may
+	// wait to send a command.
+	soonMin    = 200 * time.Millisecond
+	soonSpread = 300 * time.Millisecond
 
 	// The first pause after a failed submission is short: most failures pass at once.
 	retryMin    = 100 * time.Millisecond
@@ -72,6 +76,7 @@ type Reporter struct {
 	ready    []*outbox // have something to send and nobody sending it
 	active   int       // workers
 	draining *time.Timer
+	drainAt  time.Time // when draining is due
 }
 
 // outbox is what is owed for one task.
@@ -81,10 +86,10 @@ type outbox struct {
 	queued task.Sent // what pending and partial cover
 	sent   task.Sent // what ECS has accepted
 
-	partial []containerChange // wait for a task change
-	pending []change          // oldest first
-	busy    bool              // in ready, being sent or backing off
-	gone    bool              // the task was forgotten
+	partial news     // waits for a task change
+	pending []change // oldest first
+	busy    bool     // in ready, being sent or backing off
+	gone    bool     // the task was forgotten
 
 	failures int
 	backoff  awsenv.Backoff
@@ -129,7 +134,7 @@ func (r *Reporter) Forget(arn string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if o, ok := r.tasks[arn]; ok {
-		o.gone, o.pending, o.partial = true, nil, nil
+		o.gone, o.pending, o.partial = true, nil, news{}
 		delete(r.tasks, arn)
 	}
 }
@@ -140,15 +145,18 @@ func (r *Reporter) Observe(s *task.Snapshot) {
 	defer r.mu.Unlock()
 	o := r.outbox(s.ARN)
 	o.last = s
-	o.partial = append(o.partial, r.filter.containerChanges(s, &o.queued)...)
+	o.partial.containers = append(o.partial.containers, r.filter.containerChanges(s, &o.queued)...)
+	o.partial.addAgents(s, &o.queued)
 	switch {
 	case taskChangeDue(s, o.queued):
 		o.queued.Task = s.State.Known
 		o.pending = append(o.pending, newChange(s, o.partial))
-		o.partial = nil
+		o.partial = news{}
 		r.enqueue(o)
-	case len(o.partial) > 0:
-		r.armDrain()
+	case len(o.partial.agents) > 0:
+		r.armDrain(soonMin + rand.N(soonSpread))
+	case !o.partial.empty():
+		r.armDrain(drainMin + rand.N(drainSpread))
 	}
 }
 
@@ -165,10 +173,16 @@ func newBackoff() awsenv.Backoff {
 	return awsenv.Backoff{Min: retryMin, Max: retryMax, Jitter: retryJitter, Multiplier: retryFactor}
 }
 
-// armDrain makes sure that container changes without a task change are sent too.
-func (r *Reporter) armDrain() {
-	if r.draining == nil {
-		r.draining = time.AfterFunc(drainMin+rand.N(drainSpread), r.drain)
+// armDrain makes sure that container changes without a task change are sent too, in a
+// while or before.
+func (r *Reporter) armDrain(in time.Duration) {
+	due := time.Now().Add(in)
+	switch {
+	case r.draining == nil:
+		r.draining, r.drainAt = time.AfterFunc(in, r.drain), due
+	case due.Before(r.drainAt):
+		r.draining.Reset(in)
+		r.drainAt = due
 	}
 }
 
@@ -179,9 +193,9 @@ func (r *Reporter) drain() {
 	defer r.mu.Unlock()
 	r.draining = nil
 	for _, o := range r.tasks {
-		if len(o.partial) > 0 {
+		if !o.partial.empty() {
 			o.pending = append(o.pending, newChange(o.last, o.partial))
-			o.partial = nil
+			o.partial = news{}
 			r.enqueue(o)
 		}
 	}

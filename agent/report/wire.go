@@ -21,6 +21,11 @@ func wireChange(cluster, arn string, c change) *ecsapi.SubmitTaskStateChangeInpu
 	for _, cc := range c.containers {
 		in.Containers = append(in.Containers, wireContainer(cc))
 	}
+	for _, g := range c.agents {
+		in.ManagedAgents = append(in.ManagedAgents, ecsapi.ManagedAgentStateChange{
+			ContainerName: g.container, ManagedAgentName: task.ExecAgentName, Status: g.Status.String(), Reason: cut(g.Reason, maxReason),
+		})
+	}
 	return in
 }
 

@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	"ecsagent/agent/dockerspec"
+	"ecsagent/agent/task"
 )
 
 // Provided is what a resource gives to the containers that need it.
 type Provided struct {
 	Shared dockerspec.Inputs            // for all of them
 	Inputs map[string]dockerspec.Inputs // by container's name, over Shared
+	Agents map[string]task.AgentSetup   // exec agents, by container's name
 	// Data is remembered durably for the clean-up, unless nil. It is never secret.
 	Data map[string]string
 }

@@ -65,6 +65,7 @@ const (
 	EventDestroy
 	EventHealth
 	EventReconnected
+	EventExecDie // a further program in the container ended
 )
 
 // Event is something that happened to a container.
@@ -73,7 +74,21 @@ type Event struct {
 	ID       string            // container id; empty for EventReconnected
 	Name     string            // container name
 	Labels   map[string]string // the container's labels, as the event carries them
-	ExitCode *int              // EventDie
+	ExitCode *int              // EventDie, EventExecDie
+	ExecID   string            // EventExecDie
 	Health   task.Health       // EventHealth
 	Time     time.Time
+}
+
+// Exec is what the runtime shows of a further program in a container.
+type Exec struct {
+	Running  bool
+	PID      int  // on the host
+	ExitCode *int // nil while it runs
+}
+
+// Process is a process of a container.
+type Process struct {
+	PID     int // on the host
+	Command []string
 }

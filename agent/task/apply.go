@@ -37,6 +37,10 @@ func Apply(spec *Spec, st *State, event Event, now time.Time, rules Rules) {
 		a.refuse(&e)
 	case Rename:
 		a.rename(&e)
+	case AgentExit:
+		a.agentExit(&e)
+	case AgentLook:
+		a.agentLook(e.Container)
 	case GiveUp:
 		a.fail("TaskStateError: Agent could not progress task's state to stopped")
 		st.Known = Stopped
@@ -59,6 +63,9 @@ func (a *applier) begin(s Step) {
 	case StepResource:
 		a.st.Resources[s.Resource].Applied = true
 		return
+	case StepAgent:
+		a.st.Containers[s.Container].changeAgent(func(g *ExecAgent) { g.Applied = true })
+		return
 	}
 	c := &a.st.Containers[s.Container]
 	c.Applied = s.Kind.Target()
@@ -76,8 +83,12 @@ func (a *applier) done(d *Done) {
 		v.Created = true
 		return
 	}
-	if d.Step.Kind == StepResource {
+	switch d.Step.Kind {
+	case StepResource:
 		a.doneResource(d)
+		return
+	case StepAgent:
+		a.doneAgent(d)
 		return
 	}
 	c := &a.st.Containers[d.Step.Container]
@@ -262,6 +273,7 @@ func (a *applier) exit(e *Exit, restartable bool) {
 		c.Restarting = true
 		c.RestartCount++
 		c.LastRestartAt = a.now
+		c.stopAgent()
 		return
 	}
 	if e.Sight != nil {
@@ -384,5 +396,6 @@ func (a *applier) raise(c *ContainerState, to ContainerStatus) {
 	}
 	if to == ContainerStopped {
 		c.Restarting = false
+		c.stopAgent()
 	}
 }

@@ -16,11 +16,13 @@ const (
 	StepStop                          // stop it
 	StepRestart                       // start an exited container again
 	StepResource                      // make a resource of the task exist
+	StepAgent                         // see that a container's exec agent runs
 )
 
 var stepNames = map[StepKind]string{
 	StepVolume: "volume", StepManifest: "manifest", StepPull: "pull", StepCreate: "create",
 	StepStart: "start", StepProvision: "provision", StepStop: "stop", StepRestart: "restart", StepResource: "resource",
+	StepAgent: "exec agent",
 }
 
 // String names the step in logs.
@@ -63,7 +65,7 @@ func stepTo(s ContainerStatus) StepKind {
 }
 
 // Step is one piece of work: on a volume when Kind is StepVolume, on a resource when
-// it is StepResource, and else on a container.
+// it is StepResource, beside a container when it is StepAgent, and else on a container.
 type Step struct {
 	Kind      StepKind
 	Container int // index into Spec.Containers
@@ -71,8 +73,10 @@ type Step struct {
 	Resource  int // index into Spec.Resources
 }
 
-// OfContainer reports whether the step is one on a container.
-func (s Step) OfContainer() bool { return s.Kind != StepVolume && s.Kind != StepResource }
+// OfContainer reports whether the step is one on a container, which has one at a time.
+func (s Step) OfContainer() bool {
+	return s.Kind != StepVolume && s.Kind != StepResource && s.Kind != StepAgent
+}
 
 // Event is something that happened to a task; Apply works it into the State.
 type Event interface{ event() }
@@ -89,7 +93,8 @@ type Done struct {
 	Step Step
 	Err  *Error // nil on success
 
-	// Uncertain, with Err of a start: the container may run nevertheless.
+	// Uncertain, with Err of a start: the container may run nevertheless; with Err of
+	// StepAgent: nothing was found out.
 	Uncertain bool
 	// Unstopped, of a stop: the container may still run, so it is tried again. Err, when
 	// there is one, is the reason all the same; without one Docker does not even answer.
@@ -103,7 +108,10 @@ type Done struct {
 
 	LocalAddress string // StepProvision: on the host's bridge
 
-	Data map[string]string // StepResource: becomes ResourceState.Data unless nil
+	Data   map[string]string     // StepResource: becomes ResourceState.Data unless nil
+	Agents map[string]AgentSetup // StepResource: exec agents, by container
+
+	Agent *AgentRun // StepAgent: it runs
 }
 
 // Sight is what the runtime shows of a container.

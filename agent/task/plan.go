@@ -31,6 +31,7 @@ func Plan(spec *Spec, st *State, now time.Time, rules Rules) Moves {
 		p.container(i)
 	}
 	p.unblock()
+	p.agents()
 	return p.moves
 }
 

@@ -92,6 +92,7 @@ func (a *applier) doneResource(d *Done) {
 	if d.Data != nil {
 		st.Data = d.Data
 	}
+	a.setUpAgents(d.Agents)
 	switch {
 	case d.Err == nil:
 		st.Created = true

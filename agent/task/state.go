@@ -88,6 +88,9 @@ type ContainerState struct {
 
 	RestartCount  int       `json:",omitempty"`
 	LastRestartAt time.Time `json:",omitzero"`
+
+	// ExecAgent is that of a container into which commands may be sent; nil for others.
+	ExecAgent *ExecAgent `json:",omitempty"`
 }
 
 // Error is a failure that the task's owner sees in ECS (docs/spec/02 chapter 6).
@@ -153,6 +156,7 @@ func (s *State) Snapshot(spec *Spec) *Snapshot {
 type Sent struct {
 	Task       Status
 	Containers map[string]ContainerStatus `json:",omitempty"`
+	Agents     map[string]AgentReport     `json:",omitempty"` // exec agents, by container
 }
 
 // Record is everything that is durable of one task.

@@ -34,6 +34,7 @@ const (
 	EventPort        = "port"         // a host port was taken by somebody else
 	EventReported    = "reported"     // ECS accepted a status
 	EventSave        = "save"         // the disk refused the state, or takes it again
+	EventExecAgent   = "exec agent"   // of a container: its status changed
 )
 
 // Waiting is a present wait, in words.
@@ -115,6 +116,9 @@ func (d *differ) container(c *Container, before, after *ContainerState) {
 	}
 	if before.Health != after.Health {
 		d.add(c.Name, EventHealth, after.Health.String())
+	}
+	if was, is := before.ExecAgent, after.ExecAgent; is != nil && is.Status != AgentNone && !is.Same(was) {
+		d.add(c.Name, EventExecAgent, is.Status.String()+": "+is.Reason)
 	}
 	if before.Known != after.Known {
 		detail := arrow(before.Known, after.Known)

@@ -83,6 +83,9 @@ type NetworkBinding struct {
 	HostPortRange      string `json:"hostPortRange,omitempty"`
 }
 
+// ExecuteCommandAgent is the managed agent of ECS Exec.
+const ExecuteCommandAgent = "ExecuteCommandAgent"
+
 // ManagedAgent is an agent beside a container's process.
 type ManagedAgent struct {
 	LastStartedAt Time   `json:"lastStartedAt,omitzero"`

@@ -14,6 +14,9 @@ import (
 // ExecutionEnv is the value of AWS_EXECUTION_ENV in every container.
 const ExecutionEnv = "AWS_ECS_EC2"
 
+// sessionLimit is how many sessions a container's agent of ECS Exec may have at once.
+const sessionLimit = "2"
+
 // dockerVersion is the API version of a container that needs nothing newer.
 const dockerVersion = "1.24"
 
@@ -31,6 +34,8 @@ type Input struct {
 	// ContainerARNs and GPUs line up with the definition's containers.
 	ContainerARNs []string
 	GPUs          [][]string
+	// ExecuteCommand gives every container an agent of ECS Exec.
+	ExecuteCommand bool
 }
 
 // Render makes the payload's task.
@@ -80,6 +85,9 @@ func Render(in Input) (*Task, error) {
 		}
 		if c.Command == nil {
 			c.Command = []string{}
+		}
+		if in.ExecuteCommand {
+			c.ManagedAgents = []ManagedAgent{{Name: api.ExecuteCommandAgent, Properties: map[string]string{"sessionLimit": sessionLimit}}}
 		}
 		t.Containers = append(t.Containers, c)
 		if i < len(in.GPUs) {

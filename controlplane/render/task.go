@@ -69,6 +69,7 @@ type Container struct {
 	HealthCheckType        string            `json:"healthCheckType,omitempty"`
 	CredentialSpecs        []string          `json:"credentialSpecs,omitempty"`
 	RestartPolicy          *RestartPolicy    `json:"restartPolicy,omitempty"`
+	ManagedAgents          []ManagedAgent    `json:"managedAgents,omitempty"`
 }
 
 // DockerConfig carries Docker's own configuration as JSON in strings.
@@ -145,6 +146,12 @@ type Dependency struct {
 type Firelens struct {
 	Type    string            `json:"type"`
 	Options map[string]string `json:"options,omitempty"`
+}
+
+// ManagedAgent is an agent beside the container's process.
+type ManagedAgent struct {
+	Name       string            `json:"name"`
+	Properties map[string]string `json:"properties"`
 }
 
 // RestartPolicy restarts a container in place.

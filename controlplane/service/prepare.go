@@ -156,6 +156,9 @@ func (l *launch) needs() error {
 		return api.Invalid("Invalid override: %v.", err)
 	}
 	n := placement.Need{CPU: cpu, Memory: memory, Attributes: d.RequiresAttributes, Group: l.group}
+	if l.req.EnableExecuteCommand {
+		n.Attributes = append(slices.Clone(n.Attributes), api.Attribute{Name: "ecs.capability.execute-command"})
+	}
 	if d.NetworkMode == api.NetworkVPC {
 		n.ENIs = 1
 	}

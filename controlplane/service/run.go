@@ -227,7 +227,7 @@ func (s *Service) create(t *tx, l *launch, in *instance, gpus []string) (*task, 
 	gpusOf := tk.containers(s, l, id, gpus)
 	payload, err := render.Render(render.Input{
 		TaskARN: arn, ClusterARN: l.cluster.ARN, Region: s.opts.Region, AccountID: s.opts.AccountID, LaunchType: in.launchType(),
-		Group: l.group, Definition: d, Overrides: &l.req.Overrides, ContainerARNs: tk.containerARNs(), GPUs: gpusOf,
+		Group: l.group, Definition: d, Overrides: &l.req.Overrides, ContainerARNs: tk.containerARNs(), GPUs: gpusOf, ExecuteCommand: l.req.EnableExecuteCommand,
 	})
 	if err != nil {
 		return nil, api.Errorf(api.UnsupportedFeatureException, "The local ECS cannot run the task: %v", err)
@@ -283,6 +283,9 @@ func (tk *task) containers(s *Service, l *launch, id string, gpus []string) (gpu
 		}
 		if cd.MemoryReservation > 0 {
 			c.MemoryReservation = strconv.Itoa(cd.MemoryReservation)
+		}
+		if l.req.EnableExecuteCommand {
+			c.ManagedAgents = []api.ManagedAgent{{Name: api.ExecuteCommandAgent, LastStatus: api.StatusPending}}
 		}
 		if n := l.gpus[i]; n > 0 {
 			c.GPUIDs, gpus = gpus[:n:n], gpus[n:]

@@ -20,6 +20,8 @@ type ECS struct {
 	Cluster string
 	// Network is the network configuration of tasks that Run starts; nil: they have none.
 	Network map[string]any
+	// ExecuteCommand has Run ask for ECS Exec.
+	ExecuteCommand bool
 
 	mu  sync.Mutex
 	ran []string // ARNs of the tasks that Run started
@@ -88,7 +90,12 @@ type Container struct {
 	Reason          string    `json:"reason"`
 	HealthStatus    string    `json:"healthStatus"`
 	NetworkBindings []Binding `json:"networkBindings"`
-	Interfaces      []struct {
+	ManagedAgents   []struct {
+		Name       string `json:"name"`
+		LastStatus string `json:"lastStatus"`
+		Reason     string `json:"reason"`
+	} `json:"managedAgents"`
+	Interfaces []struct {
 		IPv4 string `json:"privateIpv4Address"`
 		IPv6 string `json:"ipv6Address"`
 	} `json:"networkInterfaces"`
@@ -154,6 +161,9 @@ func (e *ECS) Run(ctx context.Context, definitionARN string, count int) ([]Task,
 	request := map[string]any{"cluster": e.Cluster, "taskDefinition": definitionARN, "count": count}
 	if e.Network != nil {
 		request["networkConfiguration"] = e.Network
+	}
+	if e.ExecuteCommand {
+		request["enableExecuteCommand"] = true
 	}
 	err := e.Call(ctx, "RunTask", request, &out)
 	e.mu.Lock()

@@ -31,7 +31,9 @@ type Runtime struct {
 	knobs      map[string]*Knob   // by op and container label
 	calls      []string
 	watchers   []*watcher
-	silent     bool // events are lost
+	execs      map[string]*exec // by id
+	orphans    []*exec          // that the daemon has forgotten
+	silent     bool             // events are lost
 	next       int
 	running    sync.WaitGroup // programs
 	closed     chan struct{}
@@ -48,6 +50,7 @@ func New() *Runtime {
 	return &Runtime{
 		containers: make(map[string]*box), names: make(map[string]*box), volumes: make(map[string]runtime.Volume),
 		programs: make(map[string]Program), knobs: make(map[string]*Knob),
+		execs:  make(map[string]*exec),
 		closed: make(chan struct{}),
 	}
 }
@@ -269,6 +272,7 @@ func (r *Runtime) end(id string, code int, oom bool) {
 	b.Status, b.ExitCode, b.OOM, b.FinishedAt = task.ContainerStopped, &code, oom, time.Now()
 	b.Networks, b.Pid = nil, 0
 	close(b.ended)
+	r.endExecs(b.ID)
 	r.mu.Unlock()
 	if oom {
 		r.emit(r.event(b, runtime.EventOOM))

@@ -43,6 +43,16 @@ func (c *Client) Watch(ctx context.Context, fn func(runtime.Event)) error {
 	return watch(ctx, c, filter, fromMessage, runtime.Event{Type: runtime.EventReconnected}, fn)
 }
 
+// WatchExecs is Watch for EventExecDie: further programs that end in containers of tasks,
+// those of health checks too.
+func (c *Client) WatchExecs(ctx context.Context, fn func(runtime.Event)) error {
+	filter := filters.NewArgs(
+		filters.Arg("type", string(events.ContainerEventType)),
+		filters.Arg("label", runtime.LabelTaskARN),
+		filters.Arg("event", string(events.ActionExecDie)))
+	return watch(ctx, c, filter, fromMessage, runtime.Event{Type: runtime.EventReconnected}, fn)
+}
+
 // WatchImages calls fn whenever a local image may have come, gone or got another
 // name, and after every interruption of the stream, until ctx ends.
 func (c *Client) WatchImages(ctx context.Context, fn func()) error {
@@ -158,7 +168,7 @@ func (s *stream) once(ctx context.Context, again bool, event func(events.Message
 // fresh reports whether the event was not seen before the stream resumed, and
 // remembers it.
 func (s *stream) fresh(m events.Message) bool {
-	if !s.seen.add(fmt.Sprintf("%d %s %s", m.TimeNano, m.Action, m.Actor.ID)) {
+	if !s.seen.add(fmt.Sprintf("%d %s %s%s", m.TimeNano, m.Action, m.Actor.ID, m.Actor.Attributes["execID"])) {
 		return false
 	}
 	if at := eventTime(m); at.After(s.latest) {
@@ -187,12 +197,11 @@ func fromMessage(m events.Message) (runtime.Event, bool) {
 	case events.ActionStart:
 		e.Type = runtime.EventStart
 	case events.ActionDie:
-		e.Type = runtime.EventDie
-		if code, err := strconv.Atoi(m.Actor.Attributes["exitCode"]); err == nil {
-			e.ExitCode = &code
-		}
+		e.Type, e.ExitCode = runtime.EventDie, exitCode(m)
 	case events.ActionOOM:
 		e.Type = runtime.EventOOM
+	case events.ActionExecDie:
+		e.Type, e.ExecID, e.ExitCode = runtime.EventExecDie, m.Actor.Attributes["execID"], exitCode(m)
 	case events.ActionDestroy:
 		e.Type = runtime.EventDestroy
 	case events.ActionHealthStatusHealthy:
@@ -206,12 +215,21 @@ func fromMessage(m events.Message) (runtime.Event, bool) {
 	e.Labels = make(map[string]string, len(m.Actor.Attributes))
 	for k, v := range m.Actor.Attributes {
 		switch k {
-		case "name", "image", "exitCode", "execDuration", "signal":
+		case "name", "image", "exitCode", "execDuration", "signal", "execID":
 		default:
 			e.Labels[k] = v
 		}
 	}
 	return e, true
+}
+
+// exitCode is what an event says of how a program ended.
+func exitCode(m events.Message) *int {
+	code, err := strconv.Atoi(m.Actor.Attributes["exitCode"])
+	if err != nil {
+		return nil
+	}
+	return &code
 }
 
 // recent remembers the latest keys that were added to it.

@@ -17,5 +17,5 @@ if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true
 	# Tasks run on while the agent is another one. It is not waited for: it is ready when
 	# ECS knows it.
-	[ -z "$before" ] || systemctl --no-block try-restart ecs.service || true
+	[ -z "$before" ] || systemctl --no-block try-restart ecs.service amazon-ecs-volume-plugin.service || true
 fi

@@ -7,10 +7,10 @@ remove | 0) ;;
 esac
 
 if [ -d /run/systemd/system ]; then
-	systemctl stop ecs.service || true
+	systemctl stop ecs.service amazon-ecs-volume-plugin.socket amazon-ecs-volume-plugin.service || true
 fi
 if command -v systemctl >/dev/null; then
-	systemctl --no-reload disable ecs.service || true
+	systemctl --no-reload disable ecs.service amazon-ecs-volume-plugin.socket amazon-ecs-volume-plugin.service || true
 fi
 # What an agent that was started by other means left.
 /usr/libexec/amazon-ecs-init stop >/dev/null || true

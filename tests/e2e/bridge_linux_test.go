@@ -104,27 +104,33 @@ func (h *ownHost) startEngine(t *testing.T, further []string) string {
 // load gives the engine an image with a shell.
 func (h *ownHost) load() {
 	h.t.Helper()
+	h.image = loadTools(h.t, h.own)
+}
+
+// loadTools gives an engine that reaches no registry an image with a shell.
+func loadTools(t *testing.T, engine *docker.Client) (ref string) {
+	t.Helper()
 	img, err := image.Busybox(v1.Config{})
 	if err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
 	tag, err := name.NewTag("tools:own")
 	if err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
 	var archive bytes.Buffer
 	if err := tarball.Write(tag, img, &archive); err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
-	loaded, err := h.own.ImageLoad(h.ctx, &archive)
+	loaded, err := engine.ImageLoad(t.Context(), &archive)
 	if err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer loaded.Body.Close()
 	if _, err := io.Copy(io.Discard, loaded.Body); err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
-	h.image = "tools:own"
+	return "tools:own"
 }
 
 // run runs a shell script in the namespace.

@@ -53,7 +53,7 @@ func TestLifecycle(t *testing.T) {
 			is "rules" "$(rules)" ""`, false},
 		{"the unit is sound", `
 			unit=/usr/lib/systemd/system/ecs.service
-			is "verified" "$(systemd-analyze verify --man=no $unit 2>&1)" ""
+			is "verified" "$(systemd-analyze verify --man=no $unit ${unit%/*}/amazon-ecs-volume-plugin.* 2>&1)" ""
 			systemd-analyze security --offline=true --threshold=40 --no-pager $unit | tail -n 1
 			# cloud-init as Debian has it: after everything, and the unit after that.
 			mkdir /root/units
@@ -105,6 +105,20 @@ func TestLifecycle(t *testing.T) {
 			await 'ask /v1/tasks | grep -q "\"KnownStatus\":\"RUNNING\".*\"DockerId\":\"[0-9a-f]"'
 			containers >/root/containers
 			instance >/root/instance`, false},
+		{"the volume plugin is started by who asks, and what it mounts is the host's", `
+			is "socket" "$(systemctl is-active amazon-ecs-volume-plugin.socket)" active
+			is "at rest" "$(systemctl is-active amazon-ecs-volume-plugin || true)" inactive
+			is "mode" "$(stat -c %a /run/docker/plugins/amazon-ecs-volume-plugin.sock)" 660
+			printf '#!/bin/sh\nexec mount --bind /root/efs "$2"\n' >/usr/sbin/mount.efs
+			chmod +x /usr/sbin/mount.efs
+			mkdir /root/efs; echo hello >/root/efs/file
+			is "created" "$(plugin VolumeDriver.Create '{"Name":"v","Opts":{"type":"efs","device":"fs-1"}}')" "{}"
+			is "mounted" "$(plugin VolumeDriver.Mount '{"Name":"v","ID":"a"}')" '{"Mountpoint":"/var/lib/ecs/volumes/v"}'
+			is "file" "$(cat /var/lib/ecs/volumes/v/file)" hello
+			systemctl kill --signal=KILL amazon-ecs-volume-plugin
+			is "listed after its end" "$(plugin VolumeDriver.List '{}')" '{"Volumes":[{"Name":"v"}]}'
+			is "file" "$(cat /var/lib/ecs/volumes/v/file)" hello
+			has "log" "$(cat /var/log/ecs/ecs-volume-plugin.log)" 'msg="volume mounted" volume="v"'`, false},
 		{"restarted, it goes on", same(`timeout 120 systemctl restart ecs`, 0), false},
 		{"killed, it is started again and the host stays prepared", same(`
 			before=$(rules)
@@ -122,6 +136,7 @@ func TestLifecycle(t *testing.T) {
 			dpkg -i /root/new.deb >/root/dpkg.log 2>&1 || { cat /root/dpkg.log; exit 1; }
 			await '[ "$(systemctl show -p MainPID --value ecs)" != '$pid' ] && systemctl is-active --quiet ecs'
 			has "settings" "$(cat /etc/ecs/ecs.config)" "# mine"
+			is "volumes of the plugin" "$(plugin VolumeDriver.List '{}')" '{"Volumes":[{"Name":"v"}]}'
 			is "start" "$(systemctl is-enabled ecs)" enabled`, -1), false},
 		{"downgraded likewise", same(`
 			pid=$(systemctl show -p MainPID --value ecs)
@@ -141,10 +156,16 @@ func TestLifecycle(t *testing.T) {
 			ecs-agent rules check >/dev/null
 			is "instance" "$(instance)" "$(cat /root/instance)"
 			await '/ecs-local ps --all --output json | grep -q "\"lastStatus\": *\"STOPPED\""'
+			is "mounted again" "$(plugin VolumeDriver.Mount '{"Name":"v","ID":"b"}')" '{"Mountpoint":"/var/lib/ecs/volumes/v"}'
+			is "unmounted" "$(plugin VolumeDriver.Unmount '{"Name":"v","ID":"b"}')" "{}"
+			[ ! -e /var/lib/ecs/volumes/v/file ] || { echo "the user of before the reboot counts"; exit 1; }
+			is "removed" "$(plugin VolumeDriver.Remove '{"Name":"v"}')" "{}"
+			rm -r /root/efs /usr/sbin/mount.efs
 			has "log of the shutdown" "$(cat /var/log/ecs/ecs-agent.log)" "host shuts down: every task is stopped"`, true},
 		{"removed while it runs, only settings, state and logs stay", `
 			dpkg -r ecs-agent >/root/dpkg.log 2>&1 || { cat /root/dpkg.log; exit 1; }
-			is "unit" "$(systemctl list-unit-files --no-legend 'ecs.*')" ""
+			is "units" "$(systemctl list-unit-files --no-legend 'ecs.*' 'amazon-ecs-*')" ""
+			[ ! -e /run/docker/plugins/amazon-ecs-volume-plugin.sock ]
 			is "rules" "$(rules)" ""; is "setting" "$(localnet)" 0; is "routes" "$(ip route show)" ""
 			is "processes" "$(pgrep -x ecs-agent || true)" ""
 			[ -e /etc/ecs/ecs.config ] && [ -e /var/lib/ecs/data/ecs-agent.db ]

@@ -163,6 +163,12 @@ ask() { exec 3<>/dev/tcp/127.0.0.1/51678; printf 'GET %s HTTP/1.0\r\n\r\n' "$1" 
 containers() { ask /v1/tasks | grep -oE '"DockerId":"[0-9a-f]+"'; }
 instance() { ask /v1/metadata | grep -o '"ContainerInstanceArn":"[^"]*"'; }
 task() { /ecs-local ps --output json 2>/dev/null; }
+plugin() { # PATH BODY: what the volume plugin answers
+	perl -MIO::Socket::UNIX -e '
+		my $s = IO::Socket::UNIX->new(Peer => "/run/docker/plugins/amazon-ecs-volume-plugin.sock") or die "connect: $!\n";
+		printf $s "POST /%s HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s", $ARGV[0], length $ARGV[1], $ARGV[1];
+		local $/; my $answer = <$s>; $answer =~ s/.*?\r\n\r\n//s; print $answer' "$@"
+}
 `
 
 // sh runs a script on the system.

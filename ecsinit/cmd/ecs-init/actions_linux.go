@@ -80,6 +80,7 @@ func actions() []*cobra.Command {
 		after,
 		action("reload-cache", "Do nothing: the agent is no image",
 			"Where the agent is a container, this loads its image. This agent is a program of its\npackage, so there is nothing to load.", h.reloadCache),
+		volumePlugin(),
 	}
 }
 

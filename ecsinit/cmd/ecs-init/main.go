@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,19 @@ const (
 	exitError = 255
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+// pluginAction is what the program does under the name that the official plugin has.
+const (
+	pluginAction = "volume-plugin"
+	pluginName   = "amazon-ecs-volume-plugin"
+)
+
+func main() {
+	args := os.Args[1:]
+	if filepath.Base(os.Args[0]) == pluginName {
+		args = append([]string{pluginAction}, args...)
+	}
+	os.Exit(run(args, os.Stdout, os.Stderr))
+}
 
 // usageError is a command line that means nothing.
 type usageError struct{ error }

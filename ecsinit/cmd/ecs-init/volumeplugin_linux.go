@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"ecsagent/agent/logging"
+	"ecsagent/ecsinit/volumeplugin"
+)
+
+// keptLogs is how many hours of the plugin's log are kept (docs/spec/03 section 3.4).
+const keptLogs = 24
+
+// volumePlugin is the action that stays: Docker's volume plugin.
+func volumePlugin() *cobra.Command {
+	var o volumeplugin.Options
+	var mount, file, level string
+	cmd := &cobra.Command{
+		Use: pluginAction, Short: "Mount file systems of EFS for Docker",
+		Long: `Be the volume plugin amazon-ecs-volume-plugin of Docker, which mounts file systems of EFS
+with the helpers of amazon-efs-utils, until it is told to end; volumes stay mounted then.
+The socket is the one that systemd passes, or one of its own.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			log, _, closeLog, err := logging.New(logging.Options{
+				Level: level, File: file, Rollover: string(logging.Hourly), MaxRollCount: keptLogs,
+				Console: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
+			})
+			if err != nil {
+				return usageError{err}
+			}
+			o.Mounter, o.Log = volumeplugin.System{Program: mount}, log
+			if o.MountLimit <= 0 {
+				return usageError{fmt.Errorf("--mount-limit is %v: want more than 0", o.MountLimit)}
+			}
+			if err := errors.Join(volumeplugin.Run(ctx, o), closeLog()); err != nil {
+				return fmt.Errorf("%s: %w", pluginAction, err)
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Socket, "socket", volumeplugin.Socket, "`FILE` to listen on, where systemd passes no socket")
+	flags.StringVar(&o.State, "state", volumeplugin.State, "`FILE` that volumes and their users are kept in")
+	flags.StringVar(&o.Folder, "volumes", volumeplugin.Folder, "`FOLDER` below which volumes are mounted")
+	flags.DurationVar(&o.MountLimit, "mount-limit", volumeplugin.MountLimit, "`TIME` after which a mount is given up; Docker itself waits for two minutes")
+	flags.StringVar(&mount, "mount", "mount", "`PROGRAM` that mounts, called as mount(8) is")
+	flags.StringVar(&file, "log-file", volumeplugin.Log, "`FILE` to log to, besides standard output; empty: none")
+	flags.StringVar(&level, "log-level", "info", "`LEVEL` of what is logged: debug, info, warn, error or crit")
+	return cmd
+}

@@ -70,6 +70,7 @@ func Mapping(cfg *config.Config, host platform.Host, os, cluster string) dockers
 		IPv6Only:          host.IP.IPv6Only(cfg.InstanceIPFamily),
 		GPU:               dockerspec.GPU{Enabled: cfg.GPUSupport, Runtime: cfg.NvidiaRuntime, External: cfg.External},
 		Inferentia:        cfg.InferentiaSupport,
+		EFS:               dockerspec.EFS{Plugin: efsByPlugin(cfg), Address: efsAddress(cfg.Region)},
 	}
 	if os == "linux" {
 		env.FireLens = dockerspec.FireLens{Dir: hostDir(cfg, fireLensFolder), Async: cfg.FirelensAsync}
@@ -81,6 +82,7 @@ func (a *agent) builder(roles *credentials.Store) *dockerspec.Builder {
 	v := a.docker.Version()
 	env := Mapping(a.cfg, a.host, v.OS, a.me.Cluster)
 	env.KnowsCredentials = known{roles}.Has
+	env.EFS.Plugin = len(a.pluginCapabilities()) > 0 && efsByPlugin(a.cfg)
 	env.OldEngine = v.Server != "" && versions.LessThan(v.Server, "18.09.0")
 	env.FireLens.OldEngine = v.Server != "" && versions.LessThan(v.Server, "20.10.0")
 	return dockerspec.New(env, rand.Uint64)

@@ -20,6 +20,7 @@ var implemented = capability.Implemented(
 	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
 	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.Trunking, capability.AppMesh, capability.IPv6Only, capability.GPU, capability.FaultInjection,
 	capability.FireLens, capability.FireLensNonRoot, capability.FireLensConfig, capability.Exec,
+	capability.EFS, capability.S3Files, capability.PluginCapabilities,
 )
 
 // facts gathers what decides about attributes, after the survey.
@@ -28,9 +29,9 @@ func (a *agent) facts() capability.Facts {
 	facts := capability.Facts{
 		OS: a.host.OSType, External: a.cfg.External, Implemented: implemented,
 		DockerAPIs:    capability.DockerAPIs(a.host.OSType, v.MaxAPI, v.MinAPI),
-		VolumePlugins: a.volumePlugins,
-		PauseImage:    a.pause != nil,
-		GPU:           a.cfg.GPUSupport, GPUDriver: a.gpus.DriverVersion,
+		VolumePlugins: a.volumePlugins, PluginCapabilities: a.pluginCapabilities(),
+		PauseImage: a.pause != nil,
+		GPU:        a.cfg.GPUSupport, GPUDriver: a.gpus.DriverVersion,
 		TaskLimits: a.cgroups != nil, TaskLimitsExplicit: a.cfg.Explicit(limitsSetting),
 		PrivilegedDisabled: a.cfg.PrivilegedDisabled, LogDrivers: a.cfg.AvailableLoggingDrivers,
 		TaskRole: a.rolesReached && a.cfg.TaskIAMRole, TaskRoleHost: a.rolesReached && a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,

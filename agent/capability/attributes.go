@@ -57,7 +57,7 @@ var rows = []row{
 	}},
 	{feature: FireLensNonRoot, linux: true, names: []string{prefix + "firelens.non-root-user"}},
 	{feature: EFS, linux: true, names: []string{prefix + "efs"}},
-	{feature: S3Files, linux: true, names: []string{prefix + "storage.s3-files"}},
+	{feature: S3Files, linux: true, when: func(f *Facts) bool { return len(f.PluginCapabilities) > 0 }, names: []string{prefix + "storage.s3-files"}},
 	{feature: FireLensConfig, linux: true, names: []string{prefix + "firelens.options.config.file", prefix + "firelens.options.config.s3"}},
 	{feature: GMSA, when: func(f *Facts) bool { return f.GMSA }, names: []string{prefix + "gmsa"}},
 	{feature: GMSA, when: func(f *Facts) bool { return f.GMSADomainless }, names: []string{prefix + "gmsa-domainless"}},

@@ -41,6 +41,7 @@ type Env struct {
 	GPU        GPU
 	Inferentia bool
 	FireLens   FireLens
+	EFS        EFS
 }
 
 // FireLens is how containers reach the FireLens container of their task (docs/spec/02

@@ -78,6 +78,9 @@ type HostPorts interface {
 type Builder interface {
 	ContainerName(spec *task.Spec, container int) string
 	VolumeName(spec *task.Spec, volume int) string
+	// Volume is the request for a volume that Docker manages; space is the path of the
+	// network namespace of a task that has one. Its errors answer as Build's.
+	Volume(spec *task.Spec, volume int, state *task.State, space string) (runtime.VolumeRequest, error)
 	// Build may return an error that answers errors.As for *task.Error.
 	Build(spec *task.Spec, container int, state *task.State, in dockerspec.Inputs) (runtime.CreateRequest, error)
 }

@@ -11,8 +11,6 @@ var needs = []struct {
 	{"Service Connect is not supported by this agent", func(s *task.Spec) bool {
 		return anyAttachment(s, "serviceconnectdetail")
 	}},
-	{"EFS volumes are not supported by this agent", anyVolume(task.VolumeEFS)},
-	{"S3 Files volumes are not supported by this agent", anyVolume(task.VolumeS3)},
 	{"EBS volumes are not supported by this agent", anyVolume(task.VolumeEBS)},
 	{"FSx for Windows File Server volumes are not supported by this agent", anyVolume(task.VolumeFSx)},
 	{"credential specs are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.CredentialSpecs) > 0 })},

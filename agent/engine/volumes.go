@@ -13,15 +13,34 @@ import (
 // volume makes a volume of the task exist (docs/spec/02 section 4.9). The error's
 // message is the task's reason.
 func (w *stepWork) volume(ctx context.Context) *task.Error {
-	v := &w.snap.Volumes[w.step.Volume]
-	request := runtime.VolumeRequest{Name: w.snap.State.Volumes[w.step.Volume].DockerName, Driver: "local"}
-	if d := v.Docker; d != nil {
-		request.Driver, request.DriverOpts, request.Labels = d.Driver, d.DriverOpts, d.Labels
-		if d.Scope == task.VolumeShared {
-			return w.sharedVolume(ctx, d, request)
+	space := ""
+	if task.VolumeNeedsNetwork(w.snap.Spec, w.step.Volume) {
+		var err error
+		if space, err = w.networkSpace(ctx); err != nil {
+			return &task.Error{Name: "VolumeError", Message: task.ResourceReason(reason(err, "").Message)}
 		}
 	}
+	request, err := w.e.opt.Builder.Volume(w.snap.Spec, w.step.Volume, &w.snap.State, space)
+	if err != nil {
+		return &task.Error{Name: "VolumeError", Message: task.ResourceReason(reason(err, "").Error())}
+	}
+	if d := w.snap.Volumes[w.step.Volume].Docker; d != nil && d.Scope == task.VolumeShared {
+		return w.sharedVolume(ctx, d, request)
+	}
 	return w.createVolume(ctx, request)
+}
+
+// networkSpace is the path of the network namespace that the task's pause container holds.
+func (w *stepWork) networkSpace(ctx context.Context) (string, error) {
+	i := w.snap.Spec.NetworkContainer()
+	seen, err := w.e.opt.Runtime.Inspect(ctx, w.snap.State.Containers[i].RuntimeID)
+	if err != nil {
+		return "", fmt.Errorf("find the network of the task for its volume: %w", err)
+	}
+	if seen.Status != task.ContainerRunning || seen.Pid == 0 {
+		return "", errors.New("find the network of the task for its volume: the pause container does not run")
+	}
+	return fmt.Sprintf("/proc/%d/ns/net", seen.Pid), nil
 }
 
 func (w *stepWork) sharedVolume(ctx context.Context, d *task.DockerVolume, request runtime.VolumeRequest) *task.Error {

@@ -51,6 +51,11 @@ func (t *Task) Reasons() []string {
 	if t.Reason != "" {
 		list = append(list, t.Reason)
 	}
+	for i := range t.Volumes {
+		if r := t.Volumes[i].Reason; r != "" {
+			list = append(list, r)
+		}
+	}
 	for i := range t.Containers {
 		if r := t.Containers[i].Reason; r != "" {
 			list = append(list, r)

@@ -93,6 +93,9 @@ func (p *printer) volume(v *Volume) {
 	if len(v.Labels) > 0 {
 		p.line("  labels%s", pairs("  ", v.Labels))
 	}
+	if v.Reason != "" {
+		p.line("  fails   %s", v.Reason)
+	}
 	if v.Removed {
 		p.line("  removed with the task")
 	}

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/task"
 )
 
@@ -21,8 +22,18 @@ type Volume struct {
 	Driver string            `json:"driver,omitempty"`
 	Opts   map[string]string `json:"driverOpts,omitempty"`
 	Labels map[string]string `json:"labels,omitempty"`
+	// Reason is why it cannot be made, as ECS shows it; the task stops for it.
+	Reason string `json:"reason,omitempty"`
 	// Removed says that it goes with the task.
 	Removed bool `json:"removedWithTask"`
+}
+
+// space stands for the network of a task in which a volume is mounted.
+func (e *explainer) space(volume int) string {
+	if !task.VolumeNeedsNetwork(e.spec, volume) {
+		return ""
+	}
+	return "/proc/<pid>/ns/net"
 }
 
 func (e *explainer) volumes() []Volume {
@@ -30,6 +41,10 @@ func (e *explainer) volumes() []Volume {
 	for i := range e.spec.Volumes {
 		v := &e.spec.Volumes[i]
 		out := Volume{Name: v.Name, Docker: e.st.Volumes[i].DockerName, Do: doMount}
+		request, err := dockerspec.Volume(e.spec, i, e.st, e.space(i), e.s.Env)
+		if err != nil {
+			out.Reason = task.ResourceReason(err.Error())
+		}
 		d := v.Docker
 		switch {
 		case d != nil && d.Scope == task.VolumeShared && d.Autoprovision:
@@ -40,10 +55,9 @@ func (e *explainer) volumes() []Volume {
 			out.Do, out.Removed = doCreate, true
 		}
 		switch {
-		case d != nil && out.Do != doRequire:
-			out.Driver, out.Opts, out.Labels = d.Driver, d.DriverOpts, d.Labels
-		case out.Do == doCreate:
-			out.Driver = "local"
+		case out.Reason != "", out.Do == doRequire:
+		case out.Do == doCreate, out.Do == doEnsure:
+			out.Driver, out.Opts, out.Labels = request.Driver, request.DriverOpts, request.Labels
 		case v.Host != nil:
 			out.Path = v.Host.SourcePath
 		}

@@ -72,6 +72,7 @@ func (p *planner) volumes() {
 	for i := range p.spec.Volumes {
 		switch {
 		case !NeedsVolume(p.spec, i) || p.st.Volumes[i].Created:
+		case VolumeNeedsNetwork(p.spec, i) && p.st.Containers[p.spec.NetworkContainer()].Known != ContainerResourcesProvisioned:
 		case p.st.Volumes[i].Applied:
 			p.busy = true
 		default:
@@ -198,13 +199,20 @@ func pullsWithExecutionRole(c *Container) bool {
 	return c.RegistryAuth != nil && c.RegistryAuth.ECR != nil && c.RegistryAuth.ECR.UseExecutionRole
 }
 
+// VolumeNeedsNetwork reports whether a volume is mounted over the network of its task,
+// which has to be there before: a file system, in a task that has a network of its own.
+func VolumeNeedsNetwork(spec *Spec, volume int) bool {
+	v := &spec.Volumes[volume]
+	return (v.Type == VolumeEFS || v.Type == VolumeS3) && spec.NetworkContainer() >= 0
+}
+
 // NeedsVolume reports whether a volume of the task is one that Docker must have
-// before containers use it: a Docker volume, or a host volume without a path that
-// some container mounts (docs/spec/02 section 4.9).
+// before containers use it: a Docker volume, a file system that Docker mounts, or a host
+// volume without a path that some container mounts (docs/spec/02 section 4.9).
 func NeedsVolume(spec *Spec, volume int) bool {
 	v := &spec.Volumes[volume]
 	switch {
-	case v.Docker != nil:
+	case v.Docker != nil, v.Type == VolumeEFS, v.Type == VolumeS3:
 		return true
 	case v.Type == VolumeHost && (v.Host == nil || v.Host.SourcePath == ""):
 		for i := range spec.Containers {

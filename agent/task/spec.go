@@ -63,6 +63,17 @@ func (s *Spec) Index(container string) int {
 	return -1
 }
 
+// NetworkContainer is the position of the container that holds the task's own network, or
+// -1.
+func (s *Spec) NetworkContainer() int {
+	for i := range s.Containers {
+		if s.Containers[i].Type == CNIPause {
+			return i
+		}
+	}
+	return -1
+}
+
 // ContainerType tells containers of the task definition from those that the agent
 // adds (docs/spec/02 section 1.7).
 type ContainerType string

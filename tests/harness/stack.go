@@ -38,6 +38,8 @@ type Options struct {
 	Socket *os.File
 	// Space is the path of a network namespace in which the agent runs; empty: this one.
 	Space string
+	// Inside is a command line in whose place the agent runs, such as nsenter's.
+	Inside []string
 	// Keep makes ecs-local keep its state in a folder.
 	Keep bool
 	// LocalArgs are further arguments of ecs-local.
@@ -204,6 +206,12 @@ func (s *Stack) StartAgent() error {
 		// nsenter becomes the agent, so its process id is the agent's.
 		start = func() (*Process, error) {
 			return StartProcess("ecs-agent", log, "nsenter", []string{"--net=" + s.Space, program}, env)
+		}
+	}
+	if len(s.Inside) > 0 {
+		start = func() (*Process, error) {
+			line := append(slices.Clone(s.Inside), program)
+			return StartProcess("ecs-agent", log, line[0], line[1:], env)
 		}
 	}
 	if s.Socket != nil {

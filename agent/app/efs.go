@@ -1,0 +1,41 @@
+package app
+
+import (
+	"slices"
+	"strings"
+
+	"ecsagent/agent/awsenv"
+	"ecsagent/agent/config"
+	"ecsagent/agent/dockerspec"
+)
+
+// capabilitySetting names what the volume plugin can do, and efsAuth that it mounts EFS
+// (docs/spec/02 section 4.9).
+const (
+	capabilitySetting = "ECS_VOLUME_PLUGIN_CAPABILITIES"
+	efsAuth           = "efsAuth"
+)
+
+// efsByPlugin reports whether file systems of EFS are the volume plugin's as the settings
+// have it.
+func efsByPlugin(cfg *config.Config) bool {
+	return slices.Contains(cfg.VolumePluginCapabilities, efsAuth)
+}
+
+// pluginCapabilities are those of the volume plugin. A plugin that is not on the host has
+// none, unless the operator says that it has.
+func (a *agent) pluginCapabilities() []string {
+	found := slices.ContainsFunc(a.volumePlugins, func(name string) bool {
+		return strings.TrimSuffix(name, ":latest") == dockerspec.VolumePlugin
+	})
+	if !found && !a.cfg.Explicit(capabilitySetting) {
+		return nil
+	}
+	return a.cfg.VolumePluginCapabilities
+}
+
+// efsAddress gives the host names of file systems in a region.
+func efsAddress(region string) func(fileSystem string) string {
+	suffix := ".efs." + region + "." + awsenv.PartitionOf(region).DNSSuffix
+	return func(fileSystem string) string { return fileSystem + suffix }
+}

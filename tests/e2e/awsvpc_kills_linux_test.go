@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -62,58 +63,61 @@ func TestAWSVPCRandomKills(t *testing.T) {
 	}
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	const atOnce, longLived = 6, 24
-	ran, ended, agentKills, pluginKills := 0, 0, 0, 0
-	for done := 0; done < cycles; { // a test's context does not live for ever
-		v := inVPC(t, "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1s")
-		kills := v.fatalPlugins()
-		crash := func(times int) {
-			for range times {
-				rest(v.ctx, time.Duration(random.IntN(1500))*time.Millisecond) // the moment is what is random
-				v.Agent.Kill()
-				v.restart()
-				agentKills++
+	const atOnce, perContext = 6, 24
+	ran, ended, agentKills := 0, 0, 0
+	// Few addresses, so that MAC addresses come again and again.
+	v := withVPC(t, []string{"--vpc-subnet", "NETWORK.1/28"}, "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1s")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+cycles/perContext)*limit)
+	defer cancel()
+	v.ctx = ctx
+	kills := v.fatalPlugins()
+	crash := func(times int) {
+		for range times {
+			rest(v.ctx, time.Duration(random.IntN(1500))*time.Millisecond) // the moment is what is random
+			v.Agent.Kill()
+			v.restart()
+			agentKills++
+		}
+	}
+	for done := 0; done < cycles; {
+		var arns []string
+		for range min(atOnce, cycles-done) {
+			name := fmt.Sprint("task", done)
+			arns = append(arns, v.launch(vpcDefinition(server("app", name))))
+			done++
+		}
+		crash(2)
+		for i, arn := range arns {
+			task, err := v.ECS.AwaitStatus(v.ctx, arn, "RUNNING", "STOPPED")
+			if err != nil {
+				t.Fatalf("%v\n%s", err, pretty(task))
+			}
+			if task.LastStatus == "RUNNING" {
+				v.serves(task, fmt.Sprint("task", done-len(arns)+i))
+				ran++
+				continue
+			}
+			ended++
+			if !strings.Contains(task.StoppedReason, "ContainerNetworkingError") {
+				t.Errorf("the task ended with reason %q:\n%s", task.StoppedReason, pretty(task))
 			}
 		}
-		for until := min(cycles, done+longLived); done < until; {
-			var arns []string
-			for range min(atOnce, until-done) {
-				name := fmt.Sprint("task", done)
-				arns = append(arns, v.launch(vpcDefinition(server("app", name))))
-				done++
-			}
-			crash(2)
-			for i, arn := range arns {
-				task, err := v.ECS.AwaitStatus(v.ctx, arn, "RUNNING", "STOPPED")
-				if err != nil {
-					t.Fatalf("%v\n%s", err, pretty(task))
-				}
-				if task.LastStatus == "RUNNING" {
-					v.serves(task, fmt.Sprint("task", done-len(arns)+i))
-					ran++
-					continue
-				}
-				ended++
-				if !strings.Contains(task.StoppedReason, "ContainerNetworkingError") {
-					t.Errorf("the task ended with reason %q:\n%s", task.StoppedReason, pretty(task))
-				}
-			}
-			for _, arn := range arns {
-				if err := v.ECS.Stop(v.ctx, arn, "enough"); err != nil {
-					t.Fatal(err)
-				}
-			}
-			crash(1)
-			for _, arn := range arns {
-				if _, err := v.ECS.Await(v.ctx, arn, "the end of "+arn, func(t harness.Task) bool { return t.LastStatus == "STOPPED" }); err != nil {
-					t.Fatal(err)
-				}
+		for _, arn := range arns {
+			if err := v.ECS.Stop(v.ctx, arn, "enough"); err != nil {
+				t.Fatal(err)
 			}
 		}
-		v.nothingLeftWithin(3 * time.Minute) // clean-up that failed is tried again after one
-		if text, err := os.ReadFile(kills); err == nil {
-			pluginKills += len(text)
+		crash(1)
+		for _, arn := range arns {
+			if _, err := v.ECS.Await(v.ctx, arn, "the end of "+arn, func(t harness.Task) bool { return t.LastStatus == "STOPPED" }); err != nil {
+				t.Fatal(err)
+			}
 		}
+	}
+	v.nothingLeftWithin(3 * time.Minute) // clean-up that failed is tried again after one
+	pluginKills := 0
+	if text, err := os.ReadFile(kills); err == nil {
+		pluginKills = len(text)
 	}
 	t.Logf("%d tasks ran, %d ended with a reason, the agent was killed %d times, plugins %d times", ran, ended, agentKills, pluginKills)
 	if ran == 0 {

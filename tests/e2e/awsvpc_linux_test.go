@@ -276,7 +276,10 @@ func (v *vpcEnv) nothingLeftWithin(limit time.Duration) {
 // credentials and metadata, without instance metadata, from start to end. They have both
 // families of addresses.
 func TestAWSVPC(t *testing.T) {
-	v := withVPC(t, subnet6, "ECS_AWSVPC_BLOCK_IMDS=true")
+	v := withVPC(t, subnet6, "ECS_AWSVPC_BLOCK_IMDS=true", `ECS_AWSVPC_ADDITIONAL_LOCAL_ROUTES=["10.0.15.0/24"]`)
+	v.payload(func(_, eni M) {
+		eni["domainNameServers"], eni["domainName"] = []string{v.network + ".2"}, []string{"shop.internal", "internal"}
+	})
 	for _, a := range []string{"ecs.capability.task-eni", "ecs.capability.task-eni-block-instance-metadata"} {
 		if !v.hasAttribute(a) {
 			t.Errorf("%s is not advertised", a)
@@ -306,7 +309,8 @@ func TestAWSVPC(t *testing.T) {
 
 		links := v.inTask(task, "app", "ip -o addr; ip link show eth0; ip route; ip -6 route; cat /etc/hosts; hostname")
 		contains(t, "network of the task", links, "inet "+address+"/24", mac, "inet6 "+addresses6[i]+"/64", "default via fd20:ec5::1 dev eth0", "inet 169.254.172.", "default via "+v.network+".1 dev eth0",
-			"169.254.170.2 via 169.254.172.1 dev ecs-eth0", strings.ReplaceAll(v.network, ".", "-"))
+			"169.254.170.2 via 169.254.172.1 dev ecs-eth0", "10.0.15.0/24 via 169.254.172.1 dev ecs-eth0", strings.ReplaceAll(v.network, ".", "-"))
+		contains(t, "resolver of the task", v.inTask(task, "side", "cat /etc/resolv.conf"), "nameserver "+v.network+".2", "search shop.internal internal")
 		contains(t, "network of the other container", v.inTask(task, "side", "ip -4 -o addr"), "inet "+address+"/24")
 
 		var keys struct{ RoleArn, AccessKeyId string }
@@ -363,6 +367,20 @@ func TestAWSVPC(t *testing.T) {
 			t.Errorf("introspection from a task: %q", got)
 		}
 	}
+	// A security rule of the subnet: neither reaches the other one any more, by no way.
+	v.inSpace(fmt.Sprintf("nft 'add table bridge rules; add chain bridge rules forward { type filter hook forward priority 0; }; "+
+		"add rule bridge rules forward ip saddr { %s, %[2]s } ip daddr { %[1]s, %[2]s } drop; add rule bridge rules forward ip6 saddr { %[3]s, %[4]s } ip6 daddr { %[3]s, %[4]s } drop'",
+		addresses[0], addresses[1], addresses6[0], addresses6[1]))
+	for i, task := range tasks {
+		for _, host := range []string{addresses[1-i], "[" + addresses6[1-i] + "]"} {
+			if got := v.inTask(task, "app", "timeout 2 wget -qO- http://"+host+":8080/name || echo unreachable"); !strings.HasSuffix(got, "unreachable") {
+				t.Errorf("the other task at %s against the rule: %q", host, got)
+			}
+		}
+		v.serves(task, []string{"one", "two"}[i])
+		v.servesOn(addresses6[i], []string{"one", "two"}[i])
+	}
+	v.inSpace("nft delete table bridge rules")
 	for _, task := range tasks {
 		ended := v.stop(task.TaskARN)
 		equal(t, "exit code", exitCode(ended.Container("app")), "0")

@@ -96,6 +96,40 @@ func TestLifecycle(t *testing.T) {
 			is "system calls are filtered" "$(awk '/^Seccomp:/ {print $2}' /proc/$pid/status)" 2
 			nsenter --target $pid --mount sh -c 'touch /usr/x 2>/dev/null' && { echo "/usr can be written"; exit 1; }
 			nsenter --target $pid --mount sh -c 'touch /var/lib/ecs/data/x && rm /var/lib/ecs/data/x'`, false},
+		{"so confined, networks of tasks can be made", `
+			# The plugins, called as the agent calls them, from a unit with the confinement of ecs.service.
+			cat >/root/calls <<-'END'
+				#!/bin/bash
+				set -euo pipefail
+				export CNI_CONTAINERID=c1 CNI_NETNS=/proc/$1/ns/net CNI_PATH=/usr/libexec/amazon-ecs/cni IPAM_DB_PATH=/var/lib/ecs/data/probe.db
+				call() { CNI_COMMAND=$1 CNI_IFNAME=$3 $CNI_PATH/$2 <<<"{\"cniVersion\":\"0.3.0\",\"name\":\"network-name\",\"type\":\"$2\",$4}" || { echo "$1 $2 failed"; exit 1; }; }
+				eni='"eniName":"","eniMACAddress":"06:00:00:00:00:11","eniIPAddresses":["10.20.1.37/24","fd20::37/64"],"gatewayIPAddresses":["10.20.1.1","fd20::1"],"useExistingNetwork":false,"blockInstanceMetadata":true'
+				bridge='"bridge":"ecs-bridge","ipam":{"type":"ecs-ipam","id":"06:00:00:00:00:11","ipv4-subnet":"169.254.172.0/22","ipv4-routes":[{"dst":"169.254.170.2/32"}]}'
+				mesh='"ignoredUID":"1337","proxyIngressPort":"15000","proxyEgressPort":"15001","appPorts":["8080"],"enableIPv6":true'
+				connect='"ingressConfig":[{"listenerPort":40001,"interceptPort":8081}],"egressConfig":{"listenerPort":40002,"redirectMode":"nat","vip":{"ipv4Cidr":"127.255.0.0/16"}},"enableIPv4":true'
+				for again in 1 2; do
+					call ADD vpc-eni eth0 "$eni"; call ADD ecs-bridge ecs-eth0 "$bridge"; call ADD aws-appmesh aws-appmesh "$mesh"; call ADD ecs-serviceconnect ecs-sc "$connect"
+				done
+				nsenter --net=$CNI_NETNS sh -c 'ip addr; ip route; ip -6 route; nft list ruleset; iptables-legacy-save' >/var/lib/ecs/data/probe.task 2>&1
+				for again in 1 2; do
+					call DEL ecs-serviceconnect ecs-sc "$connect"; call DEL aws-appmesh aws-appmesh "$mesh"; call DEL ecs-bridge ecs-eth0 "$bridge"; call DEL vpc-eni eth0 "$eni"
+				done
+				call DEL ecs-ipam ecs-eth0 "${bridge#*,}"
+			END
+			chmod +x /root/calls
+			unshare --net sleep 3600 & task=$!
+			await '[ "$(readlink /proc/'$task'/ns/net)" != "$(readlink /proc/self/ns/net)" ]'
+			ip link add ens9 address 06:00:00:00:00:11 type veth peer name vpc9
+			{ printf '[Service]\nType=oneshot\nExecStart=/root/calls %s\n' $task; sed -n '/^NoNewPrivileges/,/^KeyringMode/p' /usr/lib/systemd/system/ecs.service; } >/run/systemd/system/probe.service
+			systemctl daemon-reload
+			systemctl start probe || { journalctl -u probe --no-pager -o cat; exit 1; }
+			made=$(cat /var/lib/ecs/data/probe.task)
+			for what in '10.20.1.37/24' 'fd20::37/64' 'default via 10.20.1.1 dev eth0' 'blackhole 169.254.169.254' '169.254.170.2 via 169.254.172.1 dev ecs-eth0' 15001 40002; do has "the task's network" "$made" "$what"; done
+			is "interfaces of the task" "$(nsenter --net=/proc/$task/ns/net ip -o link | cut -d: -f2)" " lo"
+			is "rules of the task" "$(nsenter --net=/proc/$task/ns/net nft list ruleset)" ""
+			kill $task
+			ip link delete vpc9; ip link delete ecs-bridge; rm /run/systemd/system/probe.service /var/lib/ecs/data/probe.*
+			systemctl daemon-reload`, false},
 		{"a task runs", `
 			cat >/root/task.json <<-'END'
 				{"family": "sleeper", "networkMode": "none", "requiresCompatibilities": ["EC2"], "containerDefinitions": [

@@ -11,6 +11,7 @@ import (
 	"ecsagent/agent/credentials"
 	"ecsagent/agent/engine"
 	"ecsagent/agent/resource/cgroup"
+	"ecsagent/agent/resource/connect"
 	"ecsagent/agent/resource/envfile"
 	"ecsagent/agent/resource/execcmd"
 	"ecsagent/agent/resource/firelens"
@@ -34,7 +35,7 @@ func (a *agent) hooks(roles *credentials.Store) []engine.Hook {
 		OS: a.host.OSType, Dir: filepath.Join(a.cfg.DataDir, fireLensFolder), HostDir: hostDir(a.cfg, fireLensFolder),
 		Cluster: a.me.Cluster, InstanceID: a.ec2InstanceID, Objects: objects,
 		Credentials: fetched.Credentials, Role: fetched.Role, Log: a.log,
-	}), execcmd.New(a.execOptions()))
+	}), connect.New(a.connectOptions()), execcmd.New(a.execOptions()))
 }
 
 // execOptions are where the files of ECS Exec are.
@@ -95,11 +96,14 @@ func Previews(cfg *config.Config, os string) []engine.Hook {
 	}
 	var fetched secrets.Options
 	return append(list, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{}),
-		firelens.New(firelens.Options{OS: os, HostDir: hostDir(cfg, fireLensFolder)}), execcmd.New(execFolders(cfg, os)))
+		firelens.New(firelens.Options{OS: os, HostDir: hostDir(cfg, fireLensFolder)}),
+		connect.New(connectFolders(cfg)), execcmd.New(execFolders(cfg, os)))
 }
 
 var (
 	_ engine.Sweeper = cgroup.Hook{}
 	_ engine.Sweeper = (*envfile.Hook)(nil)
 	_ engine.Sweeper = (*firelens.Hook)(nil)
+	_ engine.Sweeper = (*connect.Hook)(nil)
+	_ engine.Drainer = (*connect.Hook)(nil)
 )

@@ -64,7 +64,7 @@ func (a *agent) imageCleaner(i *images, behavior task.PullBehavior) *image.Clean
 		Idle: !byAge, Interval: a.cfg.ImageCleanupInterval, MinimumAge: a.cfg.ImageMinimumCleanupAge, PerCycle: a.cfg.NumImagesToDeletePerCycle,
 		Untracked: a.cfg.UntrackedImageCleanup, UntrackedAge: a.cfg.NonECSImageMinimumCleanupAge,
 		ContainerAge: a.cfg.TaskCleanupWait, PerCycleOther: a.cfg.NumNonECSContainersDeletedPerCycle,
-		Exclude: append([]string{pause.Image, a.cfg.PauseImageName + ":" + a.cfg.PauseImageTag}, a.cfg.ImageCleanupExclusions...),
+		Exclude: append([]string{pause.Image, task.ConnectImage, a.cfg.PauseImageName + ":" + a.cfg.PauseImageTag}, a.cfg.ImageCleanupExclusions...),
 		Disk:    image.Watermarks{High: a.cfg.ImageDiskHigh, Low: a.cfg.ImageDiskLowMark(), Used: a.imageDisk},
 	})
 }
@@ -85,7 +85,7 @@ type taskImages struct{ a *agent }
 func (t taskImages) Images() (refs, ids []string) {
 	for _, s := range t.a.engine.Snapshots() {
 		for i := range s.Containers {
-			if !s.Containers[i].Internal() {
+			if s.Containers[i].Pulled() {
 				refs, ids = append(refs, s.Containers[i].Image), append(ids, s.State.Containers[i].ImageID)
 			}
 		}

@@ -21,6 +21,7 @@ func (b *build) environment() []string {
 	maps.Copy(env, b.in.EnvFiles)
 	maps.Copy(env, b.c.Environment)
 	maps.Copy(env, b.in.Secrets)
+	maps.Copy(env, b.in.Variables)
 	if id := b.cs.EndpointID; id != "" {
 		env["ECS_CONTAINER_METADATA_URI"] = endpointURL + "/v3/" + id
 		env["ECS_CONTAINER_METADATA_URI_V4"] = endpointURL + "/v4/" + id

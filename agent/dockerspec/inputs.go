@@ -17,6 +17,7 @@ type Inputs struct {
 	ImageEnv   []string          // the image's own environment, K=V
 	Secrets    map[string]string // variables that replace those of the definition
 	EnvFiles   map[string]string // variables that give way to those of the definition
+	Variables  map[string]string // variables of the agent's, which replace all others; no secrets
 	LogOptions map[string]string // secret log options; empty values are left out
 	Binds      []string          // further mounts, SOURCE:TARGET[:ro]
 	// VolumeSources are what to mount for volumes of the task, by name, that are neither
@@ -34,6 +35,7 @@ func (in *Inputs) Add(other *Inputs) {
 	in.Binds = append(in.Binds[:len(in.Binds):len(in.Binds)], other.Binds...)
 	in.Secrets = merged(in.Secrets, other.Secrets)
 	in.EnvFiles = merged(in.EnvFiles, other.EnvFiles)
+	in.Variables = merged(in.Variables, other.Variables)
 	in.LogOptions = merged(in.LogOptions, other.LogOptions)
 	in.VolumeSources = merged(in.VolumeSources, other.VolumeSources)
 	if other.CgroupParent != "" {

@@ -2,6 +2,7 @@ package dockerspec
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/go-connections/nat"
@@ -107,6 +108,13 @@ func (b *build) pauseConfig() {
 	if eni.PrivateDNSName != "" {
 		for _, a := range addresses {
 			b.host.ExtraHosts = append(b.host.ExtraHosts, eni.PrivateDNSName+":"+a.Address)
+		}
+	}
+	if c := b.spec.Connect; c != nil {
+		for _, n := range c.Names {
+			if !strings.Contains(n.Address, ":") && len(eni.IPv4) > 0 || strings.Contains(n.Address, ":") && len(eni.IPv6) > 0 {
+				b.host.ExtraHosts = append(b.host.ExtraHosts, n.Host+":"+n.Address)
+			}
 		}
 	}
 	b.host.DNS = slices.Clone(eni.DomainNameServers)

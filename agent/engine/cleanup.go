@@ -133,6 +133,7 @@ func (e *Engine) remove(ctx context.Context, snap *task.Snapshot) error {
 	if err := e.removeResources(ctx, snap); err != nil {
 		failed = append(failed, err)
 	}
+	e.drained.forget(snap.ARN)
 	for i := range snap.Volumes {
 		// One that is not known to be made may have been: the answer was lost, or the agent
 		// was killed before it.

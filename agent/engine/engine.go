@@ -33,6 +33,7 @@ type Engine struct {
 	busy      atomic.Bool  // a task began since the last look at all containers
 	stopBy    atomic.Int64 // when it wants containers to have ended; 0 for no such time
 
+	drained    drains
 	delivering chan struct{} // held by the Deliver or Advance under way
 	started    chan struct{} // closed when Run has begun
 	ready      chan struct{} // closed when containers have been looked at once

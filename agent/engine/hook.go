@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -44,6 +45,67 @@ type Sweeper interface {
 	// Sweep removes it. It is called when the agent starts; known reports whether there
 	// is a task of this id, and must be asked after what is left was found.
 	Sweep(ctx context.Context, known func(taskID string) bool) error
+}
+
+// Drainer is a Hook that has something to say before a container of the task is stopped.
+type Drainer interface {
+	Hook
+	// Drain is called before the stop of each container, until it has succeeded once. A
+	// failure does not keep the container from being stopped.
+	Drain(ctx context.Context, s *task.Snapshot, r *task.Resource) error
+}
+
+// drain tells the hooks that want to know that the task's containers begin to stop.
+func (w *stepWork) drain(ctx context.Context) {
+	for i := range w.snap.Resources {
+		r := &w.snap.Resources[i]
+		d, ok := hookOf(w.e.opt.Hooks, r.Kind).(Drainer)
+		if !ok || !w.e.drained.begin(w.snap.ARN) {
+			continue
+		}
+		err := d.Drain(ctx, w.snap, r)
+		w.e.drained.end(w.snap.ARN, err == nil)
+		if err != nil {
+			w.e.log.Warn("task not drained before its containers stop", zap.String("task", w.snap.ARN), zap.String("resource", r.Name), zap.Error(err))
+		}
+	}
+}
+
+// drains remembers which tasks have been drained. Containers of a task may stop at the
+// same time: one of them drains, and the others do not wait for that.
+type drains struct {
+	mu   sync.Mutex
+	task map[string]bool // false: under way
+}
+
+// begin reports whether the task is to be drained now.
+func (d *drains) begin(arn string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, begun := d.task[arn]; begun {
+		return false
+	}
+	if d.task == nil {
+		d.task = make(map[string]bool)
+	}
+	d.task[arn] = false
+	return true
+}
+
+// end notes how that went.
+func (d *drains) end(arn string, done bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.task[arn] = done; !done {
+		delete(d.task, arn)
+	}
+}
+
+// forget is called when the task is gone.
+func (d *drains) forget(arn string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.task, arn)
 }
 
 // Bounds of what hooks do. A hook bounds its own calls more tightly.

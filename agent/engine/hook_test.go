@@ -383,3 +383,58 @@ func TestResourceWithoutHook(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// drainer is a fakeHook that wants to know of the end.
+type drainer struct {
+	*fakeHook
+	answers []error // of the calls, in order; then nil
+}
+
+func (d *drainer) Drain(_ context.Context, s *task.Snapshot, _ *task.Resource) error {
+	d.note("drain " + s.ID())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.answers) == 0 {
+		return nil
+	}
+	err := d.answers[0]
+	d.answers = d.answers[1:]
+	return err
+}
+
+// A hook hears of a task's end before the first container is stopped, once, and again
+// when it failed; containers stop all the same.
+func TestDrain(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers []error
+		drains  int
+	}{
+		"once": {nil, 1}, "again": {[]error{errors.New("no luck")}, 2}, "never": {[]error{errors.New("no"), errors.New("no"), errors.New("no")}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &drainer{fakeHook: newFakeHook("lease"), answers: c.answers}
+			in(t, func(o *Options) { o.Hooks = []Hook{h} }, func(r *rig) {
+				spec := specOf("one", "app", "side", "proxy")
+				// They end one after the other.
+				spec.Containers[0].DependsOn = []task.Dependency{{Container: "side", Condition: task.DependsStart}}
+				spec.Containers[1].DependsOn = []task.Dependency{{Container: "proxy", Condition: task.DependsStart}}
+				r.run(spec)
+				r.want(spec, task.Running)
+				r.stopTask(spec)
+				r.pass(time.Minute)
+				r.want(spec, task.Stopped)
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				drains := 0
+				for _, call := range h.calls {
+					if call == "drain one" {
+						drains++
+					}
+				}
+				if drains != c.drains {
+					t.Errorf("%d drains of %q, want %d", drains, h.calls, c.drains)
+				}
+			})
+		})
+	}
+}

@@ -194,7 +194,7 @@ func (w *stepWork) imageRequest() image.Request {
 }
 
 func (w *stepWork) manifest(ctx context.Context, r *answer) {
-	if w.container().Internal() {
+	if !w.container().Pulled() {
 		return
 	}
 	digest, err := w.e.opt.Images.Digest(ctx, w.imageRequest())
@@ -206,7 +206,7 @@ func (w *stepWork) manifest(ctx context.Context, r *answer) {
 }
 
 func (w *stepWork) pull(ctx context.Context, r *answer) {
-	if w.container().Internal() {
+	if !w.container().Pulled() {
 		return
 	}
 	err := w.ensureImage(ctx, r)
@@ -259,7 +259,7 @@ func (w *stepWork) create(ctx context.Context, r *answer) {
 
 // createWithImage creates the container, and sees to its image where that is needed.
 func (w *stepWork) createWithImage(ctx context.Context, r *answer) (string, error) {
-	if !w.hasImage && !w.container().Internal() {
+	if !w.hasImage && w.container().Pulled() {
 		// Restored between pull and create. When this fails, create will say so.
 		_ = w.ensureImage(ctx, r)
 	}

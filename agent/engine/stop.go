@@ -37,6 +37,7 @@ func (w *stepWork) stop(ctx context.Context, r *answer) {
 	if id == "" {
 		id = c.DockerName
 	}
+	w.drain(ctx)
 	defer w.takeDownNetwork(ctx, id, r)()
 	timeout := w.e.hurried(stopTimeout(w.container().StopTimeout, w.e.opt.StopTimeout), w.snap, w.step.Container)
 	var err error

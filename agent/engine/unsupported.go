@@ -8,9 +8,6 @@ var needs = []struct {
 	text  string
 	found func(*task.Spec) bool
 }{
-	{"Service Connect is not supported by this agent", func(s *task.Spec) bool {
-		return anyAttachment(s, "serviceconnectdetail")
-	}},
 	{"EBS volumes are not supported by this agent", anyVolume(task.VolumeEBS)},
 	{"FSx for Windows File Server volumes are not supported by this agent", anyVolume(task.VolumeFSx)},
 	{"credential specs are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.CredentialSpecs) > 0 })},
@@ -46,13 +43,4 @@ func anyVolume(kind string) func(*task.Spec) bool {
 		}
 		return false
 	}
-}
-
-func anyAttachment(s *task.Spec, kind string) bool {
-	for i := range s.Attachments {
-		if s.Attachments[i].Type == kind {
-			return true
-		}
-	}
-	return false
 }

@@ -29,7 +29,7 @@ const noDigest = "sha256:0000000000000000000000000000000000000000000000000000000
 func (e *explainer) image(ctx context.Context, i int) (Image, error) {
 	c := &e.spec.Containers[i]
 	out := Image{Reference: c.Image, Behavior: e.s.Pull, Pull: e.s.Pull.String(), Upfront: e.s.PullUpfront}
-	if c.Internal() {
+	if !c.Pulled() {
 		out.Pull = "never"
 		return out, nil
 	}

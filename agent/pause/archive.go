@@ -20,8 +20,8 @@ const (
 	maxFiles    = 100
 )
 
-// contentOf reads what the image Image in an archive of docker save is made of.
-func contentOf(r io.Reader) (*runtime.ImageContent, error) {
+// contentOf reads what an image in an archive of docker save is made of.
+func contentOf(r io.Reader, name string) (*runtime.ImageContent, error) {
 	documents, err := smallFiles(r)
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func contentOf(r io.Reader) (*runtime.ImageContent, error) {
 		return nil, fmt.Errorf("its manifest.json: %w", err)
 	}
 	for _, m := range manifest {
-		if !slices.Contains(m.RepoTags, Image) {
+		if !slices.Contains(m.RepoTags, name) {
 			continue
 		}
 		if raw, ok = documents[path.Clean(m.Config)]; !ok {
@@ -59,7 +59,7 @@ func contentOf(r io.Reader) (*runtime.ImageContent, error) {
 			Command: slices.Concat(config.Config.Entrypoint, config.Config.Cmd),
 		}, nil
 	}
-	return nil, fmt.Errorf("it has no image %s", Image)
+	return nil, fmt.Errorf("it has no image %s", name)
 }
 
 // smallFiles reads the files of a tar archive that may be documents.

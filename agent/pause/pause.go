@@ -4,6 +4,7 @@
 package pause
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,32 +28,34 @@ type Engine interface {
 	LoadImage(ctx context.Context, archive io.Reader) error
 }
 
-// Loader loads the pause image from its archive.
+// Loader loads the pause image, or another one of the agent's, from its archive.
 type Loader struct {
+	Name    string // of the image; empty is Image
 	Engine  Engine
 	Archive string // file; one that is not there leaves the image as it is
 	Log     *zap.Logger
 }
 
 // Ensure makes the image be there, with the archive's content. An error says why
-// there is no pause image.
+// the image is not there.
 func (l *Loader) Ensure(ctx context.Context) error {
-	has, err := l.Engine.ImageContent(ctx, Image)
+	name := cmp.Or(l.Name, Image)
+	has, err := l.Engine.ImageContent(ctx, name)
 	missing := errors.Is(err, runtime.ErrNotFound)
 	if err != nil && !missing {
-		return fmt.Errorf("look for the pause image: %w", err)
+		return fmt.Errorf("look for the image %s: %w", name, err)
 	}
 	f, err := os.Open(l.Archive)
 	if errors.Is(err, fs.ErrNotExist) && !missing {
 		return nil // somebody else looks after it
 	}
 	if err != nil {
-		return l.without(missing, fmt.Errorf("open the archive of the pause image: %w", err))
+		return l.without(missing, fmt.Errorf("open the archive of the image %s: %w", name, err))
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	want, err := contentOf(f)
+	want, err := contentOf(f, name)
 	if err != nil {
-		return l.without(missing, fmt.Errorf("read the archive of the pause image %q: %w", l.Archive, err))
+		return l.without(missing, fmt.Errorf("read the archive %q of the image %s: %w", l.Archive, name, err))
 	}
 	if !missing && same(&has, want) {
 		return nil
@@ -61,15 +64,15 @@ func (l *Loader) Ensure(ctx context.Context) error {
 		err = l.Engine.LoadImage(ctx, f)
 	}
 	if err == nil {
-		has, err = l.Engine.ImageContent(ctx, Image)
+		has, err = l.Engine.ImageContent(ctx, name)
 	}
 	if err == nil && !same(&has, want) {
-		err = fmt.Errorf("the archive %q has no image %s", l.Archive, Image)
+		err = fmt.Errorf("the archive %q has no image %s", l.Archive, name)
 	}
 	if err != nil {
-		return l.without(missing, fmt.Errorf("load the pause image: %w", err))
+		return l.without(missing, fmt.Errorf("load the image %s: %w", name, err))
 	}
-	l.Log.Info("pause image loaded", zap.String("image", Image), zap.String("id", has.ID))
+	l.Log.Info("image loaded", zap.String("image", name), zap.String("id", has.ID))
 	return nil
 }
 
@@ -79,7 +82,7 @@ func (l *Loader) without(missing bool, err error) error {
 	if missing {
 		return err
 	}
-	l.Log.Warn("pause image not compared with its archive", zap.Error(err))
+	l.Log.Warn("image not compared with its archive", zap.Error(err))
 	return nil
 }
 

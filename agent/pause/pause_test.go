@@ -63,7 +63,7 @@ func (e *engine) LoadImage(_ context.Context, archive io.Reader) error {
 	if e.fails != nil {
 		return e.fails
 	}
-	content, err := contentOf(archive)
+	content, err := contentOf(archive, Image)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (e *engine) LoadImage(_ context.Context, archive io.Reader) error {
 
 func TestEnsure(t *testing.T) {
 	content := func(layer string) *runtime.ImageContent {
-		c, err := contentOf(bytes.NewReader(saved(Image, layer)))
+		c, err := contentOf(bytes.NewReader(saved(Image, layer)), Image)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,12 +94,12 @@ func TestEnsure(t *testing.T) {
 		"there, another id":     {engine{image: other(content("a"))}, saved(Image, "a"), "look", ""},
 		"changed":               {engine{image: content("b")}, saved(Image, "a"), "look load look", ""},
 		"containerd":            {engine{byHash: true}, saved(Image, "a"), "look load look", ""},
-		"no archive":            {engine{}, nil, "look", "open the archive of the pause image: "},
+		"no archive":            {engine{}, nil, "look", "open the archive of the image " + Image + ": "},
 		"no archive, there":     {engine{image: content("a")}, nil, "look", ""},
-		"broken archive":        {engine{}, []byte("nonsense that is longer than a header" + strings.Repeat("x", 600)), "look", "read the archive of the pause image "},
+		"broken archive":        {engine{}, []byte("nonsense that is longer than a header" + strings.Repeat("x", 600)), "look", "read the archive "},
 		"broken archive, there": {engine{image: content("a")}, []byte(strings.Repeat("x", 600)), "look", ""},
 		"another image":         {engine{}, saved("other:1", "a"), "look", "it has no image amazon/amazon-ecs-pause:0.1.0"},
-		"load fails":            {engine{fails: errors.New("disk full")}, saved(Image, "a"), "look load", "load the pause image: disk full"},
+		"load fails":            {engine{fails: errors.New("disk full")}, saved(Image, "a"), "look load", "load the image " + Image + ": disk full"},
 		"load fails, there":     {engine{image: content("b"), fails: errors.New("disk full")}, saved(Image, "a"), "look load", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestContentOf(t *testing.T) {
 	config := `{"config":{"Entrypoint":["/p"],"Cmd":["a"]},"rootfs":{"diff_ids":["sha256:1","sha256:2"]}}`
 	got, err := contentOf(bytes.NewReader(pack(map[string]string{
 		"./manifest.json": `[{"Config":"x.json","RepoTags":["other:1"]},{"Config":"blobs/c","RepoTags":["` + Image + `"]}]`, "blobs/c": config,
-	})))
+	})), Image)
 	sum := sha256.Sum256([]byte(config))
 	if err != nil || got.ID != "sha256:"+hex.EncodeToString(sum[:]) || fmt.Sprint(got.Layers, got.Command) != "[sha256:1 sha256:2] [/p a]" {
 		t.Errorf("content %+v, %v", got, err)
@@ -136,7 +136,7 @@ func TestContentOf(t *testing.T) {
 		"no configuration": {"manifest.json": `[{"Config":"x.json","RepoTags":["` + Image + `"]}]`},
 		"bad one":          {"manifest.json": `[{"Config":"x.json","RepoTags":["` + Image + `"]}]`, "x.json": "["},
 	} {
-		if _, err := contentOf(bytes.NewReader(pack(files))); err == nil {
+		if _, err := contentOf(bytes.NewReader(pack(files)), Image); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}
@@ -147,7 +147,7 @@ func FuzzContentOf(f *testing.F) {
 	f.Add(pack(map[string]string{"manifest.json": "null"}))
 	f.Add([]byte("x"))
 	f.Fuzz(func(t *testing.T, archive []byte) {
-		if c, err := contentOf(bytes.NewReader(archive)); (c == nil) != (err != nil) {
+		if c, err := contentOf(bytes.NewReader(archive), Image); (c == nil) != (err != nil) {
 			t.Errorf("content %v, error %v", c, err)
 		}
 	})

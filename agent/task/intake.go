@@ -27,7 +27,7 @@ type Pause struct {
 func (in Intake) Accept(spec *Spec) (*Spec, string) {
 	s := *spec
 	s.Containers = slices.Clone(spec.Containers)
-	for _, check := range []func(*Spec) error{checkContainers, addEdges, addRouting, checkVolumes, in.assignGPUs, in.addPause, in.addNetworkPause} {
+	for _, check := range []func(*Spec) error{checkContainers, addEdges, addRouting, checkVolumes, in.assignGPUs, addConnect, in.addPause, in.addNetworkPause} {
 		if err := check(&s); err != nil {
 			return nil, Unrunnable(spec.ARN, err.Error())
 		}

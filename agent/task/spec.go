@@ -36,6 +36,7 @@ type Spec struct {
 
 	ENIs                 []ENI         `json:",omitempty"` // the first is primary
 	Proxy                *Proxy        `json:",omitempty"`
+	Connect              *Connect      `json:",omitempty"` // from Attachments, when the task was accepted
 	Associations         []Association `json:",omitempty"`
 	Attachments          []Attachment  `json:",omitempty"`
 	EnableFaultInjection bool          `json:",omitempty"`
@@ -91,6 +92,7 @@ type Container struct {
 	ARN   string        `json:",omitempty"`
 	Type  ContainerType `json:",omitempty"`
 	Image string
+	Local bool `json:",omitempty"` // the agent puts the image there; it is never pulled
 
 	Command     []string          `json:",omitempty"` // CMD, overrides applied
 	EntryPoint  []string          `json:",omitzero"`  // nil means the image's, empty none
@@ -131,6 +133,9 @@ type Container struct {
 
 // Internal reports whether the agent added the container itself.
 func (c *Container) Internal() bool { return c.Type != Normal }
+
+// Pulled reports whether the container's image is pulled.
+func (c *Container) Pulled() bool { return !c.Internal() && !c.Local }
 
 // SteadyStatus is the status in which the container stays until it is stopped.
 func (c *Container) SteadyStatus() ContainerStatus {

@@ -98,7 +98,7 @@ func (d *differ) container(c *Container, before, after *ContainerState) {
 		d.add(c.Name, EventDesired, arrow(before.Desired, after.Desired))
 	}
 	pulls, pulled := after.Applied == ContainerPulled, before.Applied == ContainerPulled
-	if pulls != pulled && !c.Internal() {
+	if pulls != pulled && c.Pulled() {
 		if pulls {
 			d.add(c.Name, EventPullStarted, c.Image)
 		} else {

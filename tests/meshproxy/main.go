@@ -7,6 +7,9 @@
 //	meshproxy serve INGRESS EGRESS    ports; a connection that comes to INGRESS goes on to
 //	                                  its port on loopback, one to EGRESS to where it was bound
 //	meshproxy health INGRESS
+//	meshproxy appnet                as the image of Service Connect's proxies and relay: what it
+//	                                is to do is in its variables (docs/spec/05 sections 6.4, 6.5)
+//	meshproxy appnet-health
 package main
 
 import (
@@ -41,6 +44,13 @@ func run(args []string) error {
 			return err
 		}
 		return c.Close()
+	case len(args) == 1 && args[0] == "appnet-health":
+		return healthy()
+	case len(args) == 1 && args[0] == "appnet":
+		if err := appnet(); err != nil {
+			return err
+		}
+		return lasting()
 	case len(args) == 3 && args[0] == "serve":
 	default:
 		return errors.New("want serve INGRESS EGRESS, or health INGRESS")
@@ -52,6 +62,11 @@ func run(args []string) error {
 		}
 		go serve(l.(*net.TCPListener), way)
 	}
+	return lasting()
+}
+
+// lasting returns when the process is told to end.
+func lasting() error {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM, os.Interrupt)
 	<-ended
@@ -77,6 +92,10 @@ func serve(l *net.TCPListener, way string) {
 				return // the health check
 			}
 			fmt.Printf("%s %s\n", way, to)
+			if way == "service" {
+				answer(c, to)
+				return
+			}
 			next := to.String()
 			if way == "ingress" {
 				next = net.JoinHostPort("127.0.0.1", strconv.Itoa(int(to.Port())))

@@ -83,6 +83,15 @@ func NewPlan(spec *task.Spec, s Settings) (Plan, error) {
 		}
 		p.Steps = append(p.Steps, mesh)
 	}
+	if spec.Connect != nil {
+		connect, ok, err := connectStep(spec.Connect, eni)
+		if err != nil {
+			return Plan{}, err
+		}
+		if ok {
+			p.Steps = append(p.Steps, connect)
+		}
+	}
 	return p, nil
 }
 

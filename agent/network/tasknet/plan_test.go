@@ -39,6 +39,13 @@ func meshed(e task.ENI) task.Spec {
 	}}}
 }
 
+// connected is a task with Service Connect, as it is once it was accepted.
+func connected(e task.ENI) task.Spec {
+	c := &task.Connect{Container: "proxy", Ingress: []task.ConnectListener{{Name: "api", Port: 40001, Intercept: 8080}}, Egress: &task.ConnectEgress{Name: "egress", Port: 40002}}
+	c.Egress.VIP.IPv4, c.Egress.VIP.IPv6 = "127.255.0.0/16", "2002:f0a0::/64"
+	return task.Spec{ENIs: []task.ENI{e}, Connect: c}
+}
+
 // A proxy that cannot work is refused with the property.
 func TestMeshRefused(t *testing.T) {
 	for want, change := range map[string]map[string]string{
@@ -82,6 +89,8 @@ func TestPlans(t *testing.T) {
 		"branch":             {task.Spec{ENIs: []task.ENI{branch}}, Settings{LocalAddress: netip.MustParsePrefix("169.254.172.42/22")}},
 		"mesh":               {meshed(ipv4()), Settings{}},
 		"mesh-dual":          {meshed(dual), Settings{}},
+		"connect":            {connected(ipv4()), Settings{}},
+		"connect-dual":       {connected(dual), Settings{}},
 	} {
 		p, err := NewPlan(&c.spec, c.settings)
 		if err != nil {

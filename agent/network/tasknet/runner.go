@@ -214,7 +214,7 @@ func (r *Runner) Sweep(ctx context.Context, known []string) error {
 	}
 	args := &libcni.GCArgs{}
 	for _, id := range known {
-		for _, name := range []string{ENIName, BridgeEndName, appMeshName} {
+		for _, name := range []string{ENIName, BridgeEndName, appMeshName, connectName} {
 			args.ValidAttachments = append(args.ValidAttachments, types.GCAttachment{ContainerID: id, IfName: name})
 		}
 	}

@@ -1,0 +1,55 @@
+package tasknet
+
+import (
+	"encoding/json"
+
+	"ecsagent/agent/task"
+)
+
+// connectName is the name of the interface that a Service Connect call is about; there
+// is none.
+const connectName = "ecs-sc"
+
+type connectListener struct {
+	Port      uint16 `json:"listenerPort"`
+	Intercept uint16 `json:"interceptPort,omitempty"`
+}
+
+type connectEgress struct {
+	Port uint16     `json:"listenerPort"`
+	Via  *struct{}  `json:"redirectIP"`
+	Mode string     `json:"redirectMode"`
+	VIP  connectVIP `json:"vip"`
+}
+
+type connectVIP struct {
+	IPv4 string `json:"ipv4Cidr,omitempty"`
+	IPv6 string `json:"ipv6Cidr,omitempty"`
+}
+
+// connectStep redirects a task's traffic to its Service Connect proxy in the same
+// namespace (docs/spec/05 section 6.6), in the families that its interface has. ok is
+// false when there is nothing to redirect.
+func connectStep(c *task.Connect, e *task.ENI) (s Step, ok bool, err error) {
+	config := struct {
+		head
+		Ingress    []connectListener `json:"ingressConfig,omitempty"`
+		Egress     *connectEgress    `json:"egressConfig,omitempty"`
+		EnableIPv4 bool              `json:"enableIPv4,omitempty"`
+		EnableIPv6 bool              `json:"enableIPv6,omitempty"`
+	}{head: headOf("ecs-serviceconnect"), EnableIPv4: len(e.IPv4) > 0, EnableIPv6: len(e.IPv6) > 0}
+	for _, l := range c.Ingress {
+		config.Ingress = append(config.Ingress, connectListener{l.Port, l.Intercept})
+	}
+	if out := c.Egress; out != nil {
+		config.Egress = &connectEgress{Port: out.Port, Mode: "nat", VIP: connectVIP{out.VIP.IPv4, out.VIP.IPv6}}
+		// A family in which services have no addresses has no traffic to them.
+		config.EnableIPv4 = config.EnableIPv4 && out.VIP.IPv4 != ""
+		config.EnableIPv6 = config.EnableIPv6 && out.VIP.IPv6 != ""
+	}
+	if len(config.Ingress) == 0 && config.Egress == nil || !config.EnableIPv4 && !config.EnableIPv6 {
+		return Step{}, false, nil
+	}
+	text, err := json.Marshal(config)
+	return Step{Plugin: "ecs-serviceconnect", IfName: connectName, Config: text, Delete: text}, true, err
+}

@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"ecsagent/agent/config"
 	"ecsagent/agent/pause"
 	"ecsagent/agent/task"
 )
@@ -28,8 +29,13 @@ func (a *agent) pauseOf() task.Pause {
 	if a.pause == nil {
 		return task.Pause{}
 	}
-	p := task.Pause{Image: pause.Image, Labels: a.cfg.PauseLabels}
-	if name := a.cfg.PauseImageName + ":" + a.cfg.PauseImageTag; name != pause.Image {
+	return PauseOf(a.cfg)
+}
+
+// PauseOf is what pause containers of an agent with these settings are made of.
+func PauseOf(cfg *config.Config) task.Pause {
+	p := task.Pause{Image: pause.Image, Labels: cfg.PauseLabels}
+	if name := cfg.PauseImageName + ":" + cfg.PauseImageTag; name != pause.Image {
 		p.Custom = name
 	}
 	return p

@@ -15,7 +15,6 @@ import (
 	"ecsagent/agent/config/configcmd"
 	"ecsagent/agent/explain"
 	"ecsagent/agent/image"
-	"ecsagent/agent/pause"
 	"ecsagent/agent/registration"
 	"ecsagent/agent/task"
 )
@@ -155,7 +154,7 @@ func explainSettings(ctx context.Context, containers string) (explain.Settings, 
 		containers = host.OSType
 	}
 	return explain.Settings{
-		Intake: task.Intake{GPUSupport: cfg.GPUSupport, Pause: task.Pause{Image: pause.Image, Labels: cfg.PauseLabels}}, Hooks: app.Previews(cfg, containers),
+		Intake: task.Intake{GPUSupport: cfg.GPUSupport, Pause: app.PauseOf(cfg)}, Hooks: app.Previews(cfg, containers),
 		Network: app.PreviewNetwork(cfg, containers),
 		Env:     app.Mapping(cfg, host, containers, cmp.Or(cfg.Cluster, registration.DefaultCluster)),
 		Pull:    pull, PullUpfront: cfg.DependentContainersPullUpfront,

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -113,7 +114,14 @@ func (System) Disable(ctx context.Context, a vswitch.Adapter) error {
 	if err != nil {
 		return fmt.Errorf("find PowerShell: %w", err)
 	}
-	out, err := exec.CommandContext(ctx, filepath.Join(system, `WindowsPowerShell\v1.0\powershell.exe`), disableCommand(a)...).CombinedOutput()
+	c := exec.CommandContext(ctx, filepath.Join(system, `WindowsPowerShell\v1.0\powershell.exe`), disableCommand(a)...)
+	c.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NO_WINDOW}
+	// What a console is made of may hold the output open longer than the program lives.
+	c.WaitDelay = time.Second
+	out, err := c.CombinedOutput()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // it has ended well
+	}
 	if err != nil {
 		const longest = 500
 		text := strings.TrimSpace(string(out))

@@ -3,6 +3,8 @@ package wine
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/docker/go-connections/nat"
 )
 
@@ -25,7 +28,8 @@ type engine struct {
 	changed    chan struct{} // closed at every event
 	events     []string
 	containers map[string]*made
-	unknown    []string // calls that were not understood
+	ran        [][]string // commands in containers
+	unknown    []string   // calls that were not understood
 }
 
 // made is a container.
@@ -41,8 +45,19 @@ type made struct {
 const imageID = "sha256:4f5cd7d1b9a0fb1d1b8c8ba3f9e7d7a3f0e5a9b1c2d3e4f5a6b7c8d9e0f1a2b3"
 
 func newEngine(t *testing.T) *engine {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newEngineOn(t, l)
+}
+
+func newEngineOn(t *testing.T, l net.Listener) *engine {
 	e := &engine{ended: make(chan struct{}), changed: make(chan struct{}), containers: make(map[string]*made)}
-	e.Server = httptest.NewServer(e)
+	e.Server = httptest.NewUnstartedServer(e)
+	_ = e.Server.Listener.Close()
+	e.Server.Listener = l
+	e.Start()
 	t.Cleanup(func() {
 		close(e.ended)
 		e.Close()
@@ -102,6 +117,12 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.change(w, part[1], "die", func(s *container.State) {
 			s.Status, s.Running, s.ExitCode, s.FinishedAt = "exited", false, 143, now()
 		})
+	case "POST containers exec":
+		e.command(w, r)
+	case "POST exec start":
+		e.runCommand(w, part[1])
+	case "GET exec json":
+		answer(w, map[string]any{"ID": part[1], "ExitCode": 0})
 	case "GET containers stats":
 		answer(w, map[string]any{"read": now(), "num_procs": 3})
 	default:
@@ -250,6 +271,76 @@ func (e *engine) inspect(w http.ResponseWriter, name string) {
 		"HostConfig": c.config.HostConfig, "Mounts": []any{},
 		"NetworkSettings": map[string]any{"Ports": ports, "Networks": map[string]any{"nat": map[string]any{"IPAddress": "172.30.16.9", "Gateway": "172.30.16.1"}}},
 	})
+}
+
+// command notes a command for a container; its number is its id.
+func (e *engine) command(w http.ResponseWriter, r *http.Request) {
+	var asked container.ExecOptions
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || asked.User != "ContainerAdministrator" {
+		fail(w, http.StatusBadRequest, fmt.Sprint("exec as ", asked.User, ": ", err))
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ran = append(e.ran, asked.Cmd)
+	w.WriteHeader(http.StatusCreated)
+	answer(w, map[string]any{"Id": fmt.Sprint(len(e.ran) - 1)})
+}
+
+// runCommand answers with what netsh prints: the way out, and the routes that were added.
+func (e *engine) runCommand(w http.ResponseWriter, id string) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	text, number := "", 0
+	if _, err := fmt.Sscan(id, &number); err != nil || number >= len(e.ran) {
+		return
+	}
+	if strings.Join(e.ran[number], " ") == "netsh interface ipv4 show route" {
+		text = "\r\nPublish  Type      Met  Prefix                    Idx  Gateway/Interface Name\r\nNo       Manual    0    0.0.0.0/0                 21   10.22.1.1\r\n"
+		for _, c := range e.ran {
+			if len(c) > 6 && c[3] == "add" {
+				text += "No       Manual    256  " + strings.TrimPrefix(c[5], "prefix=") + "  20   " + strings.TrimPrefix(c[6], "interface=") + "\r\n"
+			}
+		}
+	}
+	_, _ = io.WriteString(stdcopy.NewStdWriter(conn, stdcopy.Stdout), text)
+}
+
+// commands are those that were run in containers.
+func (e *engine) commands() (lines []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.ran {
+		lines = append(lines, strings.Join(c, " "))
+	}
+	return lines
+}
+
+// runs reports whether a container runs.
+func (e *engine) runs(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.containers[id]
+	return c != nil && c.state.Running
+}
+
+// named is a copy of the container of a name in a task definition; nil: there is none.
+func (e *engine) named(name string) *made {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.containers {
+		if c.config.Labels["com.amazonaws.ecs.container-name"] == name {
+			one := *c
+			return &one
+		}
+	}
+	return nil
 }
 
 // only is the one container there is.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,22 +22,48 @@ const patience = 2 * time.Minute
 // onWindows is a path of this host as Wine has it.
 func onWindows(path string) string { return "Z:" + strings.ReplaceAll(path, "/", `\`) }
 
-// windows is a Windows of the test's own.
+// windows is a Windows of the tests' own, started anew for each test.
 type windows struct {
-	t    *testing.T
-	home string
+	t     *testing.T
+	home  string
+	space string // path of its network namespace; empty: this one
 }
 
 func newWindows(t *testing.T) *windows {
 	t.Helper()
-	w := &windows{t, t.TempDir()}
+	return newWindowsIn(t, "")
+}
+
+// disk is where the tests' Windows is: making one takes longest.
+var disk = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "ecs-wine-") })
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if home, err := disk(); err == nil {
+		_ = os.RemoveAll(home)
+	}
+	os.Exit(code)
+}
+
+// newWindowsIn is one whose network is a namespace.
+func newWindowsIn(t *testing.T, space string) *windows {
+	t.Helper()
+	home, err := disk()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &windows{t, home, space}
 	w.wine("setup")
 	t.Cleanup(func() { w.wine("stop") })
 	return w
 }
 
 func (w *windows) command(ctx context.Context, args ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, "../../scripts/wine", args...)
+	args = append([]string{"../../scripts/wine"}, args...)
+	if w.space != "" {
+		args = append([]string{"nsenter", "--net=" + w.space}, args...)
+	}
+	c := exec.CommandContext(ctx, args[0], args[1:]...)
 	c.Env = append(os.Environ(), "XDG_CACHE_HOME="+w.home)
 	return c
 }
@@ -79,6 +106,57 @@ func (w *windows) boot() {
 
 const environment = `HKLM\System\CurrentControlSet\Control\Session Manager\Environment`
 
+// start installs the agent as a service with these settings, and starts it.
+func (w *windows) start(s *harness.Stack, dir string, more map[string]string) {
+	w.t.Helper()
+	config := filepath.Join(dir, "agent.config")
+	settings := []string{
+		"AWS_DEFAULT_REGION=" + harness.Region, "AWS_ACCESS_KEY_ID=AKIDLOCAL", "AWS_SECRET_ACCESS_KEY=local",
+		"ECS_BACKEND_HOST=http://" + s.LocalAddress, "DOCKER_HOST=" + s.DockerHost,
+		"ECS_INTROSPECTION_ADDRESS=" + s.Introspection, "ECS_TASK_ENDPOINT_ADDRESS=" + s.TaskEndpoint,
+	}
+	machine := map[string]string{
+		"ECS_CONFIG_FILE": onWindows(config),
+		// What the installation has set wins over the file.
+		"ECS_DATADIR": onWindows(filepath.Join(dir, "data")), "ECS_LOGFILE": onWindows(filepath.Join(dir, "log", "ecs-agent.log")),
+	}
+	for k, v := range more {
+		if strings.HasPrefix(k, "HNS_") {
+			machine[k] = v
+		} else {
+			settings = append(settings, k+"="+v)
+		}
+	}
+	if err := os.WriteFile(config, []byte(strings.Join(settings, "\r\n")), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	w.run(filepath.Join(s.Programs, "ecs-agent.exe"), "service", "install", "--start", "manual", "--depends-on", "")
+	for name, value := range machine {
+		w.run("reg", "add", environment, "/v", name, "/d", value, "/f")
+		if strings.HasPrefix(name, "HNS_") { // the others are set for each test
+			w.t.Cleanup(func() { w.run("reg", "delete", environment, "/v", name, "/f") })
+		}
+	}
+	w.boot()
+	w.run("net", "start", "AmazonECS")
+}
+
+// connected waits for the container instance.
+func connected(ctx context.Context, t *testing.T, s *harness.Stack) (instance harness.Instance) {
+	t.Helper()
+	if err := harness.Poll(ctx, "the agent to connect", func(ctx context.Context) (bool, error) {
+		all, err := s.ECS.Instances(ctx)
+		if err != nil || len(all) != 1 || !all[0].AgentConnected {
+			return false, err
+		}
+		instance = all[0]
+		return true, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return instance
+}
+
 // TestService: the agent is installed as a service, configured, started and registered; it
 // runs a task whose container is one of Windows, stops it, and is stopped and removed.
 func TestService(t *testing.T) {
@@ -109,38 +187,9 @@ func TestService(t *testing.T) {
 		}
 	})
 
-	config := filepath.Join(dir, "agent.config")
-	settings := strings.Join([]string{
-		"AWS_DEFAULT_REGION=" + harness.Region, "AWS_ACCESS_KEY_ID=AKIDLOCAL", "AWS_SECRET_ACCESS_KEY=local", "ECS_EXTERNAL=true",
-		"ECS_BACKEND_HOST=http://" + s.LocalAddress, "DOCKER_HOST=" + s.DockerHost,
-		"ECS_INTROSPECTION_ADDRESS=" + s.Introspection, "ECS_TASK_ENDPOINT_ADDRESS=" + s.TaskEndpoint,
-		"ECS_ENABLE_CONTAINER_METADATA=true",
-	}, "\r\n")
-	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	w := newWindows(t)
-	w.run(agent, "service", "install", "--start", "manual", "--depends-on", "")
-	for name, value := range map[string]string{
-		"ECS_CONFIG_FILE": onWindows(config),
-		// What the installation has set wins over the file.
-		"ECS_DATADIR": onWindows(filepath.Join(dir, "data")), "ECS_LOGFILE": onWindows(log),
-	} {
-		w.run("reg", "add", environment, "/v", name, "/d", value, "/f")
-	}
-	w.boot()
-	w.run("net", "start", "AmazonECS")
-	var instance harness.Instance
-	if err := harness.Poll(ctx, "the agent to connect", func(ctx context.Context) (bool, error) {
-		all, err := s.ECS.Instances(ctx)
-		if err != nil || len(all) != 1 || !all[0].AgentConnected {
-			return false, err
-		}
-		instance = all[0]
-		return true, nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	w.start(s, dir, map[string]string{"ECS_EXTERNAL": "true", "ECS_ENABLE_CONTAINER_METADATA": "true"})
+	instance := connected(ctx, t, s)
 	attributes := map[string]string{}
 	for _, a := range instance.Attributes {
 		attributes[a.Name] = a.Value

@@ -52,7 +52,10 @@ type agent struct {
 	paths         *hostpath.Planner
 
 	network    *offeredNetwork // nil: no task has a network of its own
-	confirming sync.WaitGroup  // confirmations of attachments
+	confirming sync.WaitGroup  // confirmations of attachments, and renew
+	// renew hands credentials that have come to what stands for tasks outside of the agent;
+	// nil: nothing does.
+	renew func(ctx context.Context, credentialsID string)
 }
 
 // boot goes through the steps of docs/spec/01 section 1.3 up to registration.

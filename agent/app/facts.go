@@ -19,6 +19,7 @@ var implemented = capability.Implemented(
 	capability.SSMSecrets, capability.SSMLogSecrets, capability.ASMSecrets, capability.ASMLogSecrets, capability.EnvFiles, capability.DockerVolumes,
 	capability.TaskRole, capability.TaskRoleHost, capability.ExecutionRoleLogs,
 	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.Trunking, capability.AppMesh, capability.IPv6Only, capability.GPU, capability.FaultInjection,
+	capability.GMSA, capability.FSx,
 	capability.FireLens, capability.FireLensNonRoot, capability.FireLensConfig, capability.Exec,
 	capability.EFS, capability.S3Files, capability.PluginCapabilities,
 )
@@ -40,6 +41,8 @@ func (a *agent) facts() capability.Facts {
 		SELinux:    a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
 		HealthChecksDisabled: a.cfg.DockerHealthCheckDisabled, CPUFlags: a.host.CPUFlags,
 	}
+	w := a.windowsFacts()
+	facts.GMSA, facts.GMSADomainless, facts.FSx = w.GMSA, w.GMSADomainless, w.FSx
 	if n := a.network; n != nil {
 		facts.TaskENI, facts.CNIVersion, facts.BlockIMDS = true, n.version, a.cfg.AWSVPCBlockIMDS
 		facts.Trunking, facts.BranchCNIVersion = n.trunking, n.branch

@@ -15,6 +15,8 @@ import (
 	"ecsagent/agent/resource/envfile"
 	"ecsagent/agent/resource/execcmd"
 	"ecsagent/agent/resource/firelens"
+	"ecsagent/agent/resource/fsx"
+	"ecsagent/agent/resource/gmsa"
 	"ecsagent/agent/resource/secrets"
 	"ecsagent/agent/s3"
 )
@@ -28,7 +30,9 @@ func (a *agent) hooks(roles *credentials.Store) []engine.Hook {
 	}
 	fetched := secrets.Options{JSONOptions: a.onBehalf(roles), Region: a.cfg.Region, Role: roleOf(roles)}
 	objects := a.objects()
-	return append(list, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{
+	ssm, asm := secrets.NewSSM(fetched), secrets.NewASM(fetched)
+	list = append(list, a.hostHooks(roles, ssm, asm)...)
+	return append(list, ssm, asm, envfile.New(envfile.Options{
 		Dir: filepath.Join(a.cfg.DataDir, "envfiles"), Cluster: a.me.Cluster, Objects: objects,
 		Credentials: fetched.Credentials, Role: fetched.Role, Log: a.log,
 	}), firelens.New(firelens.Options{
@@ -95,6 +99,14 @@ func Previews(cfg *config.Config, os string) []engine.Hook {
 		list = append(list, cgroup.Hook{})
 	}
 	var fetched secrets.Options
+	if os == "windows" {
+		if cfg.GMSA {
+			list = append(list, gmsa.New(gmsa.Options{Domainless: cfg.GMSADomainless}))
+		}
+		if cfg.FSxWindowsFileServer {
+			list = append(list, fsx.New(fsx.Options{}))
+		}
+	}
 	return append(list, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{}),
 		firelens.New(firelens.Options{OS: os, HostDir: hostDir(cfg, fireLensFolder)}),
 		connect.New(connectFolders(cfg)), execcmd.New(execFolders(cfg, os)))

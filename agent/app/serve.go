@@ -129,7 +129,12 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	if a.engine, err = engine.New(options); err != nil {
 		return nil, nil, err
 	}
-	stopHearing := roles.Subscribe(func(set credentials.Set) { a.engine.CredentialsArrived(set.ID) })
+	stopHearing := roles.Subscribe(func(set credentials.Set) {
+		a.engine.CredentialsArrived(set.ID)
+		if a.renew != nil {
+			a.confirming.Go(func() { a.renew(ctx, set.ID) })
+		}
+	})
 	updater := update.New(update.Options{
 		Enabled: a.updatesEnabled(), Dir: a.cfg.UpdateDownloadDir, DualStack: a.ipv6Only, Log: a.log,
 		Client: awsenv.HTTPClient(awsenv.HTTPOptions{Proxy: a.proxy.ForRequest, Timeout: updateTimeout}),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/strslice"
@@ -155,9 +156,21 @@ func (b *build) hostConfig() error {
 		return failure(nameHostConfig, "Privileged containers are disabled on this container instance")
 	}
 	b.platform()
+	b.credentialSpec()
 	b.supplementaryGroups()
 	b.host.Binds = append(b.host.Binds, b.in.Binds...)
 	return nil
+}
+
+// credentialSpec puts the security option that Docker knows in the place of the one that
+// ECS renders (docs/spec/02 section 7.7).
+func (b *build) credentialSpec() {
+	b.host.SecurityOpt = slices.DeleteFunc(b.host.SecurityOpt, func(o string) bool {
+		return strings.HasPrefix(o, "credentialspec:") || strings.HasPrefix(o, "credentialspecdomainless:")
+	})
+	if b.in.CredentialSpec != "" {
+		b.host.SecurityOpt = append(b.host.SecurityOpt, b.in.CredentialSpec)
+	}
 }
 
 // config makes the Config; it comes last because it shows what the other steps

@@ -24,6 +24,9 @@ type Inputs struct {
 	// paths of the host nor Docker volumes named in the State, e.g. a mapped drive.
 	VolumeSources map[string]string
 	CgroupParent  string // the task's cgroup; empty leaves it to Docker
+	// CredentialSpec is the security option that holds the container's credential spec, in
+	// the place of what ECS asks for; empty without.
+	CredentialSpec string
 	// MetadataFile is the metadata file's path inside the container; empty when the
 	// feature is off.
 	MetadataFile string
@@ -40,6 +43,9 @@ func (in *Inputs) Add(other *Inputs) {
 	in.VolumeSources = merged(in.VolumeSources, other.VolumeSources)
 	if other.CgroupParent != "" {
 		in.CgroupParent = other.CgroupParent
+	}
+	if other.CredentialSpec != "" {
+		in.CredentialSpec = other.CredentialSpec
 	}
 	if other.MetadataFile != "" {
 		in.MetadataFile = other.MetadataFile

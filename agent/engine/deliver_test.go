@@ -192,11 +192,11 @@ func TestUnsupported(t *testing.T) {
 	for i, edit := range edits {
 		spec := specOf("one", "app")
 		edit(spec)
-		if got := unsupported(spec); got != needs[i].text {
+		if got := unsupported(spec, nil); got != needs[i].text {
 			t.Errorf("got %q, want %q", got, needs[i].text)
 		}
 	}
-	if got := unsupported(specOf("one", "app")); got != "" {
+	if got := unsupported(specOf("one", "app"), nil); got != "" {
 		t.Errorf("a plain task is refused: %q", got)
 	}
 	in(t, nil, func(r *rig) {

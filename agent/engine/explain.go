@@ -15,7 +15,7 @@ func Acceptance(in task.Intake, hooks []Hook, network func(*task.Spec) error, sp
 	}
 	accepted, reason := in.Accept(spec)
 	if reason == "" {
-		if what := unsupported(accepted); what != "" {
+		if what := unsupported(accepted, hooks); what != "" {
 			reason = task.Unrunnable(spec.ARN, what)
 		} else if err := NeedsOf(hooks, accepted); err != nil {
 			reason = task.Unrunnable(spec.ARN, err.Error())

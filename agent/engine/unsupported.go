@@ -13,10 +13,17 @@ var needs = []struct {
 	{"credential specs are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.CredentialSpecs) > 0 })},
 }
 
+// givenBy is the kind of the hook that gives what is needed, where this agent has one: only
+// on some hosts, or as its settings say.
+var givenBy = map[string]string{
+	"FSx for Windows File Server volumes are not supported by this agent": "fsxwindowsfileserver",
+	"credential specs are not supported by this agent":                    "credentialspec",
+}
+
 // unsupported names what the task needs and cannot have; empty when it can run.
-func unsupported(s *task.Spec) string {
+func unsupported(s *task.Spec, hooks []Hook) string {
 	for _, n := range needs {
-		if n.found(s) {
+		if n.found(s) && (givenBy[n.text] == "" || hookOf(hooks, givenBy[n.text]) == nil) {
 			return n.text
 		}
 	}

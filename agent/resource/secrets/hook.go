@@ -105,6 +105,12 @@ func NewASM(o Options) *Hook {
 	return &Hook{kind: "asmsecret", provider: "asm", text: "secrets of Secrets Manager", service: newManager(o), log: o.Log}
 }
 
+// Find returns values for another hook, with a task's execution credentials. Its error
+// shows no value.
+func (h *Hook) Find(ctx context.Context, credentialsID string, wanted []task.Secret) (map[task.Secret]secret.String, error) {
+	return h.service.find(ctx, credentialsID, wanted)
+}
+
 // Kind implements engine.Hook.
 func (h *Hook) Kind() string { return h.kind }
 

@@ -372,10 +372,9 @@ func TestAWSVPC(t *testing.T) {
 		"add rule bridge rules forward ip saddr { %s, %[2]s } ip daddr { %[1]s, %[2]s } drop; add rule bridge rules forward ip6 saddr { %[3]s, %[4]s } ip6 daddr { %[3]s, %[4]s } drop'",
 		addresses[0], addresses[1], addresses6[0], addresses6[1]))
 	for i, task := range tasks {
-		for _, host := range []string{addresses[1-i], "[" + addresses6[1-i] + "]"} {
-			if got := v.inTask(task, "app", "timeout 2 wget -qO- http://"+host+":8080/name || echo unreachable"); !strings.HasSuffix(got, "unreachable") {
-				t.Errorf("the other task at %s against the rule: %q", host, got)
-			}
+		got := v.inTask(task, "app", fmt.Sprintf("for host in %s [%s]; do (timeout 2 wget -qO- http://$host:8080/name || echo unreachable) & done; wait", addresses[1-i], addresses6[1-i]))
+		if strings.Count(got, "unreachable") != 2 {
+			t.Errorf("the other task against the rule: %q", got)
 		}
 		v.serves(task, []string{"one", "two"}[i])
 		v.servesOn(addresses6[i], []string{"one", "two"}[i])

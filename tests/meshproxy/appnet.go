@@ -87,8 +87,7 @@ func relay() error {
 		for {
 			c, err := l.Accept()
 			if err != nil {
-				fmt.Fprintln(os.Stderr, "meshproxy:", err)
-				os.Exit(1)
+				panic(err)
 			}
 			fmt.Fprint(c, greeting)
 			_ = c.Close() // the other end has what it wants, or is gone

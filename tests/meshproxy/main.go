@@ -31,8 +31,7 @@ import (
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "meshproxy:", err)
-		os.Exit(1)
+		panic(err) // the container's exit code tells that it is not at work
 	}
 }
 
@@ -78,8 +77,7 @@ func serve(l *net.TCPListener, way string) {
 	for {
 		c, err := l.AcceptTCP()
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "meshproxy:", err)
-			os.Exit(1)
+			panic(err)
 		}
 		go func() {
 			defer c.Close()

@@ -192,7 +192,7 @@ func (h *Hook) Sweep(ctx context.Context, known func(taskID string) bool) error 
 	defer h.turn.Unlock()
 	entries, err := os.ReadDir(h.opts.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		err = nil // the host started anew; Docker may have started the relay with it
 	}
 	for _, e := range entries {
 		if e.Name() != relayFolder && !known(e.Name()) {

@@ -223,6 +223,13 @@ func TestRelay(t *testing.T) {
 	known = nil
 	sweep()
 	step("nobody is known", "stop remove")
+	w.provision(t, snapshot("t4"))
+	w.docker.said()
+	if err := os.RemoveAll(filepath.Join(w.dir, "run")); err != nil {
+		t.Fatal(err)
+	}
+	sweep()
+	step("after a start of the host", "stop remove")
 
 	w.docker.fails = errors.New("no luck")
 	needs, _ := w.Needs(snapshot("t5").Spec)

@@ -164,12 +164,20 @@ func (a *acs) answered(e envelope) {
 	case typeCredentialsAck:
 		a.inst.credentialsAcked(ack.CredentialsID, ack.Expiration)
 	case typeAck:
-		if p := a.inst.acked(ack.MessageID); p != nil && p.kind == typePayload {
+		switch p := a.inst.acked(ack.MessageID); {
+		case p == nil:
+		case p.kind == typePayload:
 			a.hub.backend.PayloadAcked(a.inst.arn, ack.MessageID)
+		case p.isUpdate():
+			a.hub.updateAnswered(a.inst.arn, p, true, "")
 		}
 	case typeNack:
 		a.log.Warn("message refused by the agent", zap.String("message", ack.MessageID), zap.String("reason", ack.Reason))
-		if p := a.inst.acked(ack.MessageID); p == nil || p.kind != typePayload {
+		p := a.inst.acked(ack.MessageID)
+		if p != nil && p.isUpdate() {
+			a.hub.updateAnswered(a.inst.arn, p, false, ack.Reason)
+		}
+		if p == nil || p.kind != typePayload {
 			return
 		}
 		if o, ok := a.hub.backend.(NackObserver); ok {

@@ -39,6 +39,7 @@ type backend struct {
 	presence  []string
 	acked     []string
 	nacked    []string
+	updates   []string
 	published []string
 }
 
@@ -79,6 +80,18 @@ func (b *backend) PayloadNacked(_, id, reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.nacked = append(b.nacked, id+" "+reason)
+}
+
+func (b *backend) UpdateStaged(string) { b.updateIs("staged") }
+
+func (b *backend) UpdatePerforming(string) { b.updateIs("performing") }
+
+func (b *backend) UpdateRefused(_, reason string) { b.updateIs("refused: " + reason) }
+
+func (b *backend) updateIs(what string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.updates = append(b.updates, what)
 }
 
 func (b *backend) Metrics(_, kind string, message json.RawMessage) {

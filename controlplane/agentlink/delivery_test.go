@@ -246,3 +246,41 @@ func TestAnnouncement(t *testing.T) {
 		b.equal(len(b.backend.list(&b.backend.acked)), 0)
 	})
 }
+
+// An update is performed once it is staged, and told as far as it comes.
+func TestUpdate(t *testing.T) {
+	inBubble(t, nil, func(b *bench) {
+		c := b.acs()
+		for _, u := range []struct {
+			accepted []bool
+			told     []string
+		}{
+			{[]bool{true, true}, []string{"staged", "performing"}},
+			{[]bool{false}, []string{"refused: no"}},
+			{[]bool{true, false}, []string{"staged", "refused: no"}},
+		} {
+			b.backend.mu.Lock()
+			b.backend.updates = nil
+			b.backend.mu.Unlock()
+			b.hub.Update(instanceARN, wire.Update{Location: "http://x/update", Signature: "abcd"})
+			for i, accepted := range u.accepted {
+				m := b.expect(c, []string{"StageUpdateMessage", "PerformUpdateMessage"}[i])
+				var got struct {
+					ClusterARN, ContainerInstanceARN string
+					UpdateInfo                       wire.Update
+				}
+				b.body(m, &got)
+				b.equal(got.ContainerInstanceARN, instanceARN)
+				b.equal(got.ClusterARN, cluster)
+				b.equal(got.UpdateInfo, wire.Update{Location: "http://x/update", Signature: "abcd"})
+				if accepted {
+					b.must(c.Ack(m))
+				} else {
+					b.must(c.Send("NackRequest", map[string]string{"messageId": m.ID(), "reason": "no"}))
+				}
+			}
+			b.within(c, time.Minute, "StageUpdateMessage")
+			b.equal(fmt.Sprint(b.backend.list(&b.backend.updates)), fmt.Sprint(u.told))
+		}
+	})
+}

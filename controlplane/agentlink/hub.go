@@ -50,6 +50,15 @@ type NackObserver interface {
 	PayloadNacked(instanceARN, messageID, reason string)
 }
 
+// UpdateObserver is what a Backend also implements to hear how updates fare: staged when the
+// agent has one and is told to perform it, performing when it is about to, refused with the
+// agent's reason.
+type UpdateObserver interface {
+	UpdateStaged(instanceARN string)
+	UpdatePerforming(instanceARN string)
+	UpdateRefused(instanceARN, reason string)
+}
+
 // Cadence holds the hub's times (docs/spec/01 sections 5.3 and 5.4). Zero fields
 // take the value named beside them.
 type Cadence struct {
@@ -181,6 +190,36 @@ func (h *Hub) Announce(instanceARN string, a wire.Announcement) {
 		return
 	}
 	h.instance(instanceARN).deliver(&parcel{id: id, kind: typeAttach, frame: frame})
+}
+
+// Update asks an agent to stage an update, and to perform it once it has.
+func (h *Hub) Update(instanceARN string, u wire.Update) { h.update(instanceARN, typeStageUpdate, u) }
+
+func (h *Hub) update(instanceARN, kind string, u wire.Update) {
+	id := uuid.NewString()
+	frame, err := encode(kind, updateMessage{MessageID: id, ClusterARN: clusterARN(instanceARN, ""), ContainerInstanceARN: instanceARN, UpdateInfo: u})
+	if err != nil {
+		h.log.Error("update cannot be encoded", zap.String("instance", instanceARN), zap.Error(err))
+		return
+	}
+	h.instance(instanceARN).deliver(&parcel{id: id, kind: kind, frame: frame, update: u})
+}
+
+// updateAnswered goes on with an update that an agent has accepted, or not.
+func (h *Hub) updateAnswered(instanceARN string, p *parcel, accepted bool, reason string) {
+	o, _ := h.backend.(UpdateObserver)
+	switch {
+	case o == nil:
+	case !accepted:
+		o.UpdateRefused(instanceARN, reason)
+	case p.kind == typeStageUpdate:
+		o.UpdateStaged(instanceARN)
+	default:
+		o.UpdatePerforming(instanceARN)
+	}
+	if accepted && p.kind == typeStageUpdate {
+		h.update(instanceARN, typePerformUpdate, p.update)
+	}
 }
 
 // Disconnect ends the sessions of an instance, after sending the named exception

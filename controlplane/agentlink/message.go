@@ -14,6 +14,8 @@ const (
 	typeHeartbeatAck   = "HeartbeatAckRequest"
 	typePayload        = "PayloadMessage"
 	typeAttach         = "AttachTaskNetworkInterfacesMessage"
+	typeStageUpdate    = "StageUpdateMessage"
+	typePerformUpdate  = "PerformUpdateMessage"
 	typeAck            = "AckRequest"
 	typeNack           = "NackRequest"
 	typeCredentials    = "IAMRoleCredentialsMessage"
@@ -59,6 +61,13 @@ type attachMessage struct {
 	GeneratedAt          int64                   `json:"generatedAt"`   // milliseconds since 1970
 	WaitTimeout          int64                   `json:"waitTimeoutMs"` // milliseconds
 	Interfaces           []wire.NetworkInterface `json:"elasticNetworkInterfaces"`
+}
+
+type updateMessage struct {
+	MessageID            string      `json:"messageId"`
+	ClusterARN           string      `json:"clusterArn"`
+	ContainerInstanceARN string      `json:"containerInstanceArn"`
+	UpdateInfo           wire.Update `json:"updateInfo"`
 }
 
 type manifestMessage struct {

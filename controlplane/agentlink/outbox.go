@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"ecsagent/controlplane/wire"
 )
 
 // outbox holds the payloads of one instance that are not yet acknowledged, in the
@@ -17,10 +19,13 @@ type parcel struct {
 	id     string
 	kind   string // type of the message
 	frame  []byte
-	tasks  []string // ARNs, for telling whether the agent can know a task yet
+	update wire.Update // of an update's messages
+	tasks  []string    // ARNs, for telling whether the agent can know a task yet
 	sentAt time.Time
 	sent   bool
 }
+
+func (p *parcel) isUpdate() bool { return p.kind == typeStageUpdate || p.kind == typePerformUpdate }
 
 func (o *outbox) add(p *parcel) { o.entries = append(o.entries, p) }
 

@@ -29,6 +29,8 @@ const (
 	ConflictException                          = "ConflictException"
 	UnsupportedFeatureException                = "UnsupportedFeatureException"
 	LimitExceededException                     = "LimitExceededException"
+	NoUpdateAvailableException                 = "NoUpdateAvailableException"
+	UpdateInProgressException                  = "UpdateInProgressException"
 	UnknownOperationException                  = "UnknownOperationException"
 	SerializationException                     = "SerializationException"
 	MissingAuthenticationTokenException        = "MissingAuthenticationTokenException"

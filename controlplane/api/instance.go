@@ -10,6 +10,7 @@ type ContainerInstance struct {
 	RegisteredResources  []Resource      `json:"registeredResources"`
 	Status               string          `json:"status"`
 	AgentConnected       bool            `json:"agentConnected"`
+	AgentUpdateStatus    string          `json:"agentUpdateStatus,omitempty"`
 	RunningTasksCount    int             `json:"runningTasksCount"`
 	PendingTasksCount    int             `json:"pendingTasksCount"`
 	Attributes           []Attribute     `json:"attributes"`
@@ -85,6 +86,21 @@ type UpdateContainerInstancesStateRequest struct {
 	Status             string   `json:"status"`
 }
 
+// Statuses of an agent's update.
+const (
+	UpdatePending  = "PENDING"
+	UpdateStaged   = "STAGED"
+	UpdateUpdating = "UPDATING"
+	UpdateUpdated  = "UPDATED"
+	UpdateFailed   = "FAILED"
+)
+
+// UpdateContainerAgentRequest puts another agent on an instance.
+type UpdateContainerAgentRequest struct {
+	Cluster           string `json:"cluster,omitempty"`
+	ContainerInstance string `json:"containerInstance"`
+}
+
 // DeregisterContainerInstanceRequest takes an instance out of its cluster.
 type DeregisterContainerInstanceRequest struct {
 	Cluster           string `json:"cluster,omitempty"`
@@ -92,8 +108,8 @@ type DeregisterContainerInstanceRequest struct {
 	Force             bool   `json:"force,omitempty"`
 }
 
-// ContainerInstanceResponse answers RegisterContainerInstance and
-// DeregisterContainerInstance.
+// ContainerInstanceResponse answers RegisterContainerInstance,
+// UpdateContainerAgent and DeregisterContainerInstance.
 type ContainerInstanceResponse struct {
 	ContainerInstance ContainerInstance `json:"containerInstance"`
 }

@@ -20,6 +20,11 @@ const eventPause = 20 * time.Second
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", s.service)
+	if s.options.AgentUpdate != "" {
+		mux.HandleFunc("GET "+updatePath, func(w http.ResponseWriter, r *http.Request) {
+			http.ServeFile(w, r, s.options.AgentUpdate)
+		})
+	}
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, map[string]string{"status": "ok"})
 	})

@@ -41,8 +41,11 @@ type Options struct {
 	// Services is a folder from which other services of AWS are served too (package
 	// awsfolder); empty: they are not.
 	Services string
-	Version  string // for the status endpoint
-	Log      *zap.Logger
+	// AgentUpdate is the file of an update that UpdateContainerAgent puts on instances;
+	// empty: there is none.
+	AgentUpdate string
+	Version     string // for the status endpoint
+	Log         *zap.Logger
 	// Keys, Cadence and FramedRefusals go to the hub (package agentlink).
 	Keys           map[string]string
 	Cadence        agentlink.Cadence
@@ -135,6 +138,9 @@ func (s *Server) compose(ctx context.Context) (err error) {
 				err = errors.Join(err, s.vpc.Close())
 			}
 		}()
+	}
+	if o.AgentUpdate != "" {
+		so.Update = s.agentUpdate
 	}
 	svc, err := service.New(so)
 	if err != nil {

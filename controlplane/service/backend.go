@@ -43,6 +43,12 @@ func (s *Service) Connected(instanceARN string, up bool, agentVersion, agentHash
 		if in.connected && !up {
 			in.left = t.now
 		}
+		if up && in.update == api.UpdateUpdating {
+			in.update = api.UpdateUpdated
+			if in.VersionInfo.AgentVersion == info.AgentVersion && in.VersionInfo.AgentHash == info.AgentHash {
+				in.update = api.UpdateFailed
+			}
+		}
 		in.connected, in.VersionInfo = up, info
 		t.instanceChanged(in)
 		for _, tk := range in.live() {

@@ -112,7 +112,7 @@ func (c *committer) write(batches []batch) error {
 
 func (c *committer) dispatch(b *batch) {
 	c.s.changeInterfaces(b)
-	if len(b.deliveries) == 0 && len(b.attach) == 0 && len(b.disconnects) == 0 {
+	if len(b.deliveries) == 0 && len(b.attach) == 0 && len(b.updates) == 0 && len(b.disconnects) == 0 {
 		return
 	}
 	c.s.mu.Lock()
@@ -129,6 +129,9 @@ func (c *committer) dispatch(b *batch) {
 		if id := d.Deliver(dl.instance, dl.payload()); id != "" {
 			c.s.delivered(id, dl.marks)
 		}
+	}
+	for i := range b.updates {
+		d.Update(b.updates[i].instance, b.updates[i].update)
 	}
 	for _, arn := range b.disconnects {
 		d.Disconnect(arn, wire.InactiveInstance)

@@ -84,6 +84,7 @@ var operations = map[string]operation{
 	"ListContainerInstances":        op((*Service).listContainerInstances),
 	"DescribeContainerInstances":    op((*Service).describeContainerInstances),
 	"UpdateContainerInstancesState": op((*Service).updateContainerInstancesState),
+	"UpdateContainerAgent":          op((*Service).updateContainerAgent),
 	"DeregisterContainerInstance":   op((*Service).deregisterContainerInstance),
 	"PutAttributes":                 op((*Service).putAttributes),
 	"DeleteAttributes":              op((*Service).deleteAttributes),

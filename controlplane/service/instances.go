@@ -90,7 +90,7 @@ func (st *state) instanceView(in *instance, tags bool) api.ContainerInstance {
 		RegisteredResources: resources(in.CPU, in.Memory, in.TCP, in.UDP, in.GPUs),
 		RemainingResources: resources(left.CPU, left.Memory, slices.Collect(maps.Keys(left.TCP)),
 			slices.Collect(maps.Keys(left.UDP)), left.GPUs),
-		Status: in.Status, AgentConnected: in.connected, RunningTasksCount: running, PendingTasksCount: pending,
+		Status: in.Status, AgentConnected: in.connected, AgentUpdateStatus: in.update, RunningTasksCount: running, PendingTasksCount: pending,
 		Attributes: in.attributeList(), RegisteredAt: in.RegisteredAt, Attachments: []api.Empty{}, Tags: []api.Tag{},
 	}
 	if tags {

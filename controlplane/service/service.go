@@ -52,6 +52,8 @@ type Options struct {
 	Keep            time.Duration // DefaultKeep
 	// VPC gives tasks of network mode awsvpc their interfaces; nil: none are placed.
 	VPC VPC
+	// Update is the agent that UpdateContainerAgent puts on an instance; nil: there is none.
+	Update func() (wire.Update, error)
 	// AttachWait is how long a task waits for its interface; DefaultAttachWait.
 	AttachWait time.Duration
 	Log        *zap.Logger // nil logs nothing
@@ -91,6 +93,8 @@ type Dispatcher interface {
 	Deliver(instanceARN string, p wire.Payload) (messageID string)
 	// Announce tells an agent of a network interface. It must not wait either.
 	Announce(instanceARN string, a wire.Announcement)
+	// Update tells an agent of another version of it. It must not wait either.
+	Update(instanceARN string, u wire.Update)
 	// Disconnect ends the sessions of an instance with an exception of package wire.
 	Disconnect(instanceARN, exception string)
 }

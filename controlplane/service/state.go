@@ -92,6 +92,7 @@ type instance struct {
 	Tags         []api.Tag
 	ClientToken  string
 
+	update    string // status of the agent's update; empty: there was none
 	connected bool
 	left      time.Time // when the agent's work channel ended last
 	health    *api.InstanceHealth

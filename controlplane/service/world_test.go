@@ -57,6 +57,7 @@ type link struct {
 	mu           sync.Mutex
 	sent         []parcel
 	announced    []wire.Announcement
+	updates      []string
 	disconnected []string
 }
 
@@ -85,6 +86,12 @@ func (l *link) Announce(_ string, a wire.Announcement) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.announced = append(l.announced, a)
+}
+
+func (l *link) Update(instance string, u wire.Update) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.updates = append(l.updates, instance+" "+u.Location+" "+u.Signature)
 }
 
 func (l *link) announcements() []wire.Announcement {

@@ -17,6 +17,12 @@ type Payload struct {
 	Tasks []json.RawMessage
 }
 
+// Update is another version of the agent (docs/spec/01 section 2.8.7).
+type Update struct {
+	Location  string `json:"location"`
+	Signature string `json:"signature"` // SHA-256 in lower-case hexadecimal
+}
+
 // Announcement tells an agent that a network interface for a task will appear, and until
 // when the agent may confirm it (docs/spec/05 section 2.2).
 type Announcement struct {

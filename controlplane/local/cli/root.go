@@ -76,7 +76,7 @@ implementation, not affiliated with Amazon.
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.endpoint, "endpoint", "", "`URL` of the local ECS (default $ECS_LOCAL_ENDPOINT or http://"+local.DefaultListen+")")
 	root.AddCommand(a.upCommand(), a.runCommand(), a.renderCommand(), a.psCommand(), a.statsCommand(), a.logsCommand(), a.stopCommand(),
-		a.downCommand(), a.instancesCommand(), a.versionCommand())
+		a.downCommand(), a.instancesCommand(), a.updateCommand(), a.versionCommand())
 	for _, cmd := range root.Commands() {
 		run := cmd.RunE
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {

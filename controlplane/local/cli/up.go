@@ -40,10 +40,12 @@ type upFlags struct {
 	vpcHost    string
 	attachWait time.Duration
 	services   string
-	detach     bool
-	foreground bool
-	report     bool
-	logLevel   string
+	// agentUpdate is the file of another agent.
+	agentUpdate string
+	detach      bool
+	foreground  bool
+	report      bool
+	logLevel    string
 
 	credentialsLife time.Duration
 }
@@ -112,6 +114,7 @@ AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL_ECR.`
 	flags.StringVar(&f.vpcHost, "vpc-host", "", "`FILE` of the agent's network namespace, when it is not this one")
 	flags.DurationVar(&f.attachWait, "vpc-attach-wait", service.DefaultAttachWait, "`TIME` that an agent has to see a task's network interface; then the task is stopped")
 	flags.StringVar(&f.services, "services", "", "`FOLDER` from which Parameter Store, Secrets Manager, S3 and the tokens of ECR are served too")
+	flags.StringVar(&f.agentUpdate, "agent-update", "", "`FILE` that UpdateContainerAgent puts on instances: the agent's image, as make package builds it")
 	flags.DurationVar(&f.credentialsLife, "credentials-life", service.DefaultCredentialsLife, "`TIME` that the credentials of task roles last; they are renewed at half of it")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until the command down")
 	flags.BoolVar(&f.foreground, "foreground", false, "serve in this process (the default)")
@@ -153,7 +156,7 @@ func (a *app) serve(ctx context.Context, f upFlags) error {
 		return err
 	}
 	srv, err := local.Start(ctx, local.Options{
-		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, VPC: network, Services: f.services, Version: a.Version, Log: log,
+		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, VPC: network, Services: f.services, AgentUpdate: f.agentUpdate, Version: a.Version, Log: log,
 		Service: service.Options{CredentialsLife: f.credentialsLife, AttachWait: f.attachWait},
 	})
 	if err != nil {
@@ -305,6 +308,9 @@ func childArgs(f upFlags) []string {
 	}
 	if f.services != "" {
 		args = append(args, "--services", f.services)
+	}
+	if f.agentUpdate != "" {
+		args = append(args, "--agent-update", f.agentUpdate)
 	}
 	return args
 }

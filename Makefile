@@ -51,9 +51,9 @@ ifeq ($(shell uname -s),Linux)
 endif
 
 .PHONY: package
-package: $(NFPM) ## build deb and rpm packages into bin/packages/ (OUT=folder, ARCHS="amd64 arm64", FORMATS="deb rpm")
+package: $(NFPM) ## build packages and the agent's image into bin/packages/ (OUT=folder, ARCHS="amd64 arm64", FORMATS="deb rpm image")
 	@scripts/deps package
-	@GO=$(GO) VERSION='$(VERSION)' BUILD="$(BUILD)" NFPM='$(NFPM)' FORMATS='$(or $(FORMATS),deb rpm)' scripts/package $(or $(OUT),bin/packages) $(or $(ARCHS),amd64 arm64)
+	@GO=$(GO) VERSION='$(VERSION)' BUILD="$(BUILD)" NFPM='$(NFPM)' FORMATS='$(or $(FORMATS),deb rpm image)' scripts/package $(or $(OUT),bin/packages) $(or $(ARCHS),amd64 arm64)
 
 $(NFPM):
 	GOBIN=$(CACHE)/tools $(GO) install -p $(JOBS) github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"os"
 	"strings"
 	"time"
 
@@ -11,11 +12,15 @@ import (
 	"ecsagent/agent/doctor"
 )
 
+// noteVariable is what ecs-init has to say of updates.
+const noteVariable = "AMAZON_ECS_INIT_NOTE"
+
 // manager is the service manager, systemd, if one started the agent.
 type manager struct {
 	send  func(state string) (sent bool, err error)
 	alive func(context.Context) error
 	every time.Duration // between two signs of life; 0: none are wanted
+	note  string        // of the supervisor, for the status
 	log   *zap.Logger
 }
 
@@ -29,7 +34,7 @@ func newManager(alive func(context.Context) error, log *zap.Logger) *manager {
 		}
 		return nil
 	}
-	m := &manager{send: send, alive: alive, log: log}
+	m := &manager{send: send, alive: alive, log: log, note: os.Getenv(noteVariable)}
 	timeout, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		log.Warn("systemd's watchdog is not answered", zap.Error(err))
@@ -50,7 +55,11 @@ func (m *manager) tell(state string) {
 
 // status shows a report in `systemctl status`.
 func (m *manager) status(cluster string, r *doctor.Report) {
-	m.tell("STATUS=" + oneLine("cluster "+cluster+": "+r.Summary()))
+	text := "cluster " + cluster + ": " + r.Summary()
+	if m != nil && m.note != "" {
+		text += "; " + m.note
+	}
+	m.tell("STATUS=" + oneLine(text))
 }
 
 // run tells that the agent is ready and, while it shows that it works, that it lives.

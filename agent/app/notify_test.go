@@ -32,6 +32,7 @@ func TestSystemdIsTold(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", socket)
 	t.Setenv("WATCHDOG_USEC", "30000000")
 	t.Setenv("WATCHDOG_PID", "")
+	t.Setenv("AMAZON_ECS_INIT_NOTE", "update 2 is\nnot in use")
 	read := func() string {
 		_ = l.SetReadDeadline(time.Now().Add(10 * time.Second))
 		b := make([]byte, 1000)
@@ -57,7 +58,7 @@ func TestSystemdIsTold(t *testing.T) {
 		t.Error(err)
 	}
 	got = append(got, read())
-	want := []string{"STATUS=starting", "READY=1", "WATCHDOG=1", "STATUS=cluster prod: A disk is full", "STOPPING=1"}
+	want := []string{"STATUS=starting", "READY=1", "WATCHDOG=1", "STATUS=cluster prod: A disk is full; update 2 is not in use", "STOPPING=1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("told %q, want %q", got, want)
 	}

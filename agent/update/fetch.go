@@ -12,10 +12,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"ecsagent/agent/update/bundle"
 )
 
-// DesiredImage is the file that tells the supervisor which update to load.
-const DesiredImage = "desired-image"
+const (
+	// DesiredImage is the file that tells the supervisor which update to load: its name on
+	// the first line, DesiredDigest and its SHA-256 on another.
+	DesiredImage = "desired-image"
+	// DesiredDigest begins the line with the hash.
+	DesiredDigest = "sha256:"
+	// Suffix ends the names of updates.
+	Suffix = ".ecs-update.tar"
+)
 
 // maxSize bounds an update, so that a wrong location cannot fill the disk.
 const maxSize = 4 << 30
@@ -39,7 +48,7 @@ func (u *Updater) fetch(ctx context.Context, m Message) (err error) {
 		return fmt.Errorf("download update: HTTP status %s, want 200", resp.Status)
 	}
 
-	name := rand.Text() + ".ecs-update.tar"
+	name := rand.Text() + Suffix
 	path := filepath.Join(u.opts.Dir, name)
 	defer func() {
 		if err != nil {
@@ -53,7 +62,29 @@ func (u *Updater) fetch(ctx context.Context, m Message) (err error) {
 	if want := strings.TrimSpace(m.Signature); sum != want {
 		return fmt.Errorf("check update: SHA-256 is %s, want %q", sum, want)
 	}
-	return replace(filepath.Join(u.opts.Dir, DesiredImage), name+"\n")
+	if _, err := bundle.Open(path); err != nil {
+		return fmt.Errorf("check update: %w", err)
+	}
+	if err := replace(filepath.Join(u.opts.Dir, DesiredImage), name+"\n"+DesiredDigest+sum+"\n"); err != nil {
+		return err
+	}
+	return u.removeOthers(name)
+}
+
+// removeOthers removes updates that were staged before and are not meant any more.
+func (u *Updater) removeOthers(name string) error {
+	staged, err := filepath.Glob(filepath.Join(u.opts.Dir, "*"+Suffix))
+	if err != nil {
+		return fmt.Errorf("find former updates: %w", err)
+	}
+	for _, path := range staged {
+		if filepath.Base(path) != name {
+			if err := os.Remove(path); err != nil {
+				return fmt.Errorf("remove a former update: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 func (u *Updater) location(raw string) (string, error) {

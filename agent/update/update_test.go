@@ -8,17 +8,31 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+
+	"ecsagent/agent/update/bundle"
+	"ecsagent/packaging/archive"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const image = "an agent image"
+// image is an update, another one of another program.
+var image, another = archived(bundle.Program), archived("/agent")
+
+func archived(program string) string {
+	i := archive.Image{Tag: "agent:1", OS: runtime.GOOS, Arch: runtime.GOARCH, Files: []archive.File{{Name: program[1:], Mode: 0o755, Content: []byte("agent")}}}
+	content, err := i.Bytes()
+	if err != nil {
+		panic(err)
+	}
+	return string(content)
+}
 
 func signature(text string) string {
 	sum := sha256.Sum256([]byte(text))
@@ -40,13 +54,15 @@ func open(t *testing.T, enabled bool) *bench {
 		switch r.URL.Path {
 		case "/image":
 			_, _ = w.Write([]byte(image))
+		case "/another":
+			_, _ = w.Write([]byte(another))
 		case "/hang":
 			select {
 			case <-hang:
 			case <-r.Context().Done():
 			}
 		default:
-			http.Error(w, image, http.StatusNotFound)
+			http.Error(w, "gone", http.StatusNotFound)
 		}
 	}))
 	b := &bench{t: t, dir: t.TempDir(), url: server.URL, replies: make(chan Reply, 16)}
@@ -90,6 +106,9 @@ func (b *bench) want(id, reason string) {
 
 func TestStageAndPerform(t *testing.T) {
 	b := open(t, true)
+	if err := os.WriteFile(filepath.Join(b.dir, "former"+Suffix), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	b.Perform(Message{ID: "early"}, b.send)
 	b.want("early", "Cannot perform update; update not downloaded")
 
@@ -102,12 +121,16 @@ func TestStageAndPerform(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, ok := strings.CutSuffix(string(desired), "\n")
-	if !ok || !strings.HasSuffix(name, ".ecs-update.tar") {
+	name, digest, _ := strings.Cut(string(desired), "\n")
+	if !strings.HasSuffix(name, ".ecs-update.tar") || digest != "sha256:"+signature(image)+"\n" {
 		t.Fatalf("desired-image holds %q", desired)
 	}
 	if got, err := os.ReadFile(filepath.Join(b.dir, name)); err != nil || string(got) != image {
 		t.Errorf("staged %q, %v", got, err)
+	}
+
+	if staged, err := os.ReadDir(b.dir); err != nil || len(staged) != 2 {
+		t.Errorf("staged: %v, %v", staged, err)
 	}
 
 	b.Perform(Message{ID: "3"}, b.send)
@@ -124,6 +147,7 @@ func TestRefusals(t *testing.T) {
 		"no signature": {"/image", "", "Invalid update: no signature"},
 		"not found":    {"/gone", signature(image), "Unable to download: download update: HTTP status 404"},
 		"wrong hash":   {"/image", signature("another"), "Unable to download: check update: SHA-256 is"},
+		"other image":  {"/another", signature(another), "Unable to download: check update: the image has no " + bundle.Program},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t, true)

@@ -70,6 +70,18 @@ func (f File) PID() (int, error) {
 // Stop asks the process to end, waits, and kills it when the grace is over. It reports
 // whether there was one.
 func (f File) Stop(ctx context.Context, grace time.Duration) (was bool, err error) {
+	return f.end(ctx, grace, unix.SIGTERM, unix.SIGKILL)
+}
+
+// killWait is how long a killed process may take to be gone.
+const killWait = 10 * time.Second
+
+// Kill kills the process and waits. It reports whether there was one.
+func (f File) Kill(ctx context.Context) (was bool, err error) {
+	return f.end(ctx, killWait, unix.SIGKILL)
+}
+
+func (f File) end(ctx context.Context, grace time.Duration, signals ...unix.Signal) (was bool, err error) {
 	pid, err := f.PID()
 	if err != nil || pid == 0 {
 		return false, err
@@ -87,7 +99,7 @@ func (f File) Stop(ctx context.Context, grace time.Duration) (was bool, err erro
 	if again, err := f.PID(); err != nil || again != pid {
 		return false, err
 	}
-	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
+	for _, sig := range signals {
 		if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 			return true, fmt.Errorf("stop process %d: %w", pid, err)
 		}

@@ -43,6 +43,8 @@ type Record struct {
 	// Ready is when the run of now was ready, on the clock that counts from the start
 	// of the host; 0: it was not.
 	Ready time.Duration `json:"ready,omitempty"`
+	// Update is whether the last run ended so that an update is put in its place.
+	Update bool `json:"update,omitempty"`
 }
 
 // Delay is how long to wait before the next start. random is from 0 up to 1.
@@ -71,8 +73,14 @@ type End struct {
 
 // Final reports whether the service manager starts no other run by itself.
 func (e End) Final() bool {
-	return e.Asked || e.Result == "" || e.Result == "success" || e.Code == "exited" && e.Status == exitTerminal
+	return e.Asked || e.Result == "" || e.Result == "success" || e.Terminal()
 }
+
+// Terminal reports whether the agent asked not to be started again.
+func (e End) Terminal() bool { return e.Code == "exited" && e.Status == exitTerminal }
+
+// Update reports whether the agent ended for an update to be put in its place.
+func (e End) Update() bool { return e.Code == "exited" && e.Status == exitUpdate }
 
 // String says how it ended, for people.
 func (e End) String() string {
@@ -93,7 +101,10 @@ func (e End) String() string {
 
 // After is the record once a run has ended, now on the clock of Ready.
 func (r Record) After(e End, now time.Duration) Record {
-	if e.Final() || e.Code == "exited" && e.Status == exitUpdate {
+	if e.Update() {
+		return Record{Update: true}
+	}
+	if e.Final() {
 		return Record{}
 	}
 	failures := r.Failures

@@ -13,6 +13,9 @@ if [ ! -e /etc/ecs/ecs.config ] && [ ! -L /etc/ecs/ecs.config ]; then
 	chmod 0644 /etc/ecs/ecs.config
 fi
 
+# What is installed is what runs, whatever came as an update before.
+/usr/libexec/amazon-ecs-init reload-cache >/dev/null || true
+
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true
 	# Tasks run on while the agent is another one. It is not waited for: it is ready when

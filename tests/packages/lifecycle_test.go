@@ -20,6 +20,7 @@ func TestLifecycle(t *testing.T) {
 	for file, at := range map[string]string{deb: "/root/new.deb", local: "/ecs-local"} {
 		s.docker("cp", file, s.name+":"+at)
 	}
+	copyUpdates(t, s)
 	s.sh(`
 		# The version before: the same files under another number.
 		dpkg-deb -R /root/new.deb /root/old
@@ -30,7 +31,7 @@ func TestLifecycle(t *testing.T) {
 			[Unit]
 			Before=ecs.service
 			[Service]
-			ExecStart=/ecs-local up --foreground --region us-east-1 --data-dir /root/ecs-local
+			ExecStart=/ecs-local up --foreground --region us-east-1 --data-dir /root/ecs-local --agent-update /root/update.tar
 			[Install]
 			WantedBy=multi-user.target
 		END
@@ -40,10 +41,7 @@ func TestLifecycle(t *testing.T) {
 		-o -path '/var/cache/*' -o -path '/var/tmp/*' -o -path '/etc/ld.so.cache' \) -prune -o -print | sort`
 	s.sh(files + ` >/root/files.before; rules >/root/rules.before; is "rules of a new system" "$(rules)" ""`)
 
-	for _, step := range []struct {
-		name, script string
-		reboot       bool // before the script
-	}{
+	steps := []step{
 		{"installed, it does not start by itself", `
 			dpkg -i /root/old.deb >/root/dpkg.log 2>&1 || { cat /root/dpkg.log; exit 1; }
 			is "state" "$(systemctl is-active ecs || true)" inactive
@@ -53,7 +51,7 @@ func TestLifecycle(t *testing.T) {
 			is "rules" "$(rules)" ""`, false},
 		{"the unit is sound", `
 			unit=/usr/lib/systemd/system/ecs.service
-			is "verified" "$(systemd-analyze verify --man=no $unit ${unit%/*}/amazon-ecs-volume-plugin.* 2>&1)" ""
+			is "verified" "$(systemd-analyze verify --man=no $unit ${unit%/*}/amazon-ecs-volume-plugin.* ${unit%/*}/ecs-update-trial.* 2>&1)" ""
 			systemd-analyze security --offline=true --threshold=40 --no-pager $unit | tail -n 1
 			# cloud-init as Debian has it: after everything, and the unit after that.
 			mkdir /root/units
@@ -74,6 +72,7 @@ func TestLifecycle(t *testing.T) {
 				DOCKER_HOST=unix:///engine.sock
 				ECS_ENABLE_TASK_CPU_MEM_LIMIT=false
 				ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
+				ECS_UPDATE_DOWNLOAD_DIR=/var/cache/ecs
 			END
 			is "what would be done" "$(/usr/libexec/amazon-ecs-init pre-start --dry-run | grep -c 'would put right')" "$(/usr/libexec/amazon-ecs-init pre-start --dry-run | grep -c 'missing\|is 0, not 1')"
 			is "rules" "$(rules)" ""
@@ -164,6 +163,9 @@ func TestLifecycle(t *testing.T) {
 		{"rules that somebody flushes come back", `
 			nft flush ruleset
 			await 'ecs-agent rules check >/dev/null 2>&1'`, false},
+	}
+	steps = append(steps, updates()...)
+	steps = append(steps, []step{
 		{"upgraded, it is the new one and tasks run on", same(`
 			pid=$(systemctl show -p MainPID --value ecs)
 			echo '# mine' >>/etc/ecs/ecs.config
@@ -171,6 +173,8 @@ func TestLifecycle(t *testing.T) {
 			await '[ "$(systemctl show -p MainPID --value ecs)" != '$pid' ] && systemctl is-active --quiet ecs'
 			has "settings" "$(cat /etc/ecs/ecs.config)" "# mine"
 			is "volumes of the plugin" "$(plugin VolumeDriver.List '{}')" '{"Volumes":[{"Name":"v"}]}'
+			is "program" "$(readlink /proc/$(systemctl show -p MainPID --value ecs)/exe)" /usr/libexec/amazon-ecs/ecs-agent
+			is "left of updates" "$(ls /var/lib/ecs/updates)" ""
 			is "start" "$(systemctl is-enabled ecs)" enabled`, -1), false},
 		{"downgraded likewise", same(`
 			pid=$(systemctl show -p MainPID --value ecs)
@@ -210,7 +214,8 @@ func TestLifecycle(t *testing.T) {
 			diff /root/files.before /root/files.after || { echo "files differ"; exit 1; }
 			[ ! -e /var/log/ecs ] && [ ! -e /var/cache/ecs ] && [ ! -e /var/lib/ecs ]
 			is "failed units" "$(systemctl --failed --no-legend --plain | grep ecs || true)" ""`, false},
-	} {
+	}...)
+	for _, step := range steps {
 		if !t.Run(step.name, func(t *testing.T) {
 			on := *s
 			on.t = t

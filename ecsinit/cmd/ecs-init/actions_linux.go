@@ -18,6 +18,7 @@ import (
 	"ecsagent/agent/config"
 	"ecsagent/ecsinit/prepare"
 	"ecsagent/ecsinit/process"
+	"ecsagent/ecsinit/release"
 	"ecsagent/ecsinit/runs"
 	"ecsagent/ecsinit/step"
 )
@@ -36,6 +37,7 @@ const (
 // host is what every action works on.
 type host struct {
 	runs    runs.File
+	updates release.Folder
 	process process.File
 	dryRun  bool
 	agent   string
@@ -43,7 +45,7 @@ type host struct {
 }
 
 func actions() []*cobra.Command {
-	h := &host{runs: runDir + "/runs.json", process: runDir + "/agent.pid"}
+	h := &host{runs: runDir + "/runs.json", process: runDir + "/agent.pid", updates: updatesDir}
 	action := func(use, short, long string, do func(ctx context.Context, cmd *cobra.Command) error) *cobra.Command {
 		cmd := &cobra.Command{
 			Use: use, Short: short, Long: long,
@@ -78,8 +80,10 @@ func actions() []*cobra.Command {
 		action("stop", "Stop the agent", stop, h.stop),
 		action("pre-stop", "Stop the agent (the same as stop)", stop, h.stop),
 		after,
-		action("reload-cache", "Do nothing: the agent is no image",
-			"Where the agent is a container, this loads its image. This agent is a program of its\npackage, so there is nothing to load.", h.reloadCache),
+		action("check-update", "Look at an agent on trial",
+			"Note whether an agent that came as an update is ready. At three looks in a row it must be,\nto stay. At the tenth look without that, or after three runs that failed, the former agent\nis started again. Called by ecs-update-trial.timer.", h.checkUpdate),
+		action("reload-cache", "Go back to the agent of the package",
+			"Have the next start run the agent of the package, and not one that came as an update.\nCalled when the package is installed or changed.", h.reloadCache),
 		volumePlugin(),
 	}
 }
@@ -99,18 +103,20 @@ func (h *host) runner(cmd *cobra.Command) step.Runner {
 }
 
 func (h *host) preStart(ctx context.Context, cmd *cobra.Command) error {
-	if err := h.delay(ctx, cmd); err != nil {
-		return err
-	}
-	return h.runner(cmd).Run(ctx, prepare.Host{Config: load(ctx)}.Before()...)
-}
-
-// delay waits after runs that failed, when it is systemd that starts the next one.
-func (h *host) delay(ctx context.Context, cmd *cobra.Command) error {
 	record, err := h.runs.Load()
 	if err != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%v; starting at once\n", err)
 	}
+	cfg := load(ctx)
+	h.settle(ctx, cmd, cfg, &record)
+	if err := h.delay(ctx, cmd, record); err != nil {
+		return err
+	}
+	return h.runner(cmd).Run(ctx, prepare.Host{Config: cfg}.Before()...)
+}
+
+// delay waits after runs that failed, when it is systemd that starts the next one.
+func (h *host) delay(ctx context.Context, cmd *cobra.Command, record runs.Record) error {
 	wait := record.Delay(runs.Random())
 	if wait == 0 || os.Getenv("INVOCATION_ID") == "" {
 		return nil
@@ -135,7 +141,14 @@ func (h *host) start(ctx context.Context, cmd *cobra.Command) error {
 	if !load(ctx).Explicit("ECS_HOST_RULES") {
 		environ = append(environ, "ECS_HOST_RULES="+config.RulesByAgent)
 	}
-	program, err := filepath.Abs(h.agent)
+	agent, note := h.agent, ""
+	if !cmd.Flags().Changed("agent") {
+		agent, note = h.program(cmd)
+	}
+	if note != "" {
+		environ = append(environ, noteVariable+"="+note)
+	}
+	program, err := filepath.Abs(agent)
 	if err != nil {
 		return err
 	}
@@ -189,12 +202,16 @@ func (h *host) stop(ctx context.Context, cmd *cobra.Command) error {
 
 func (h *host) postStop(ctx context.Context, cmd *cobra.Command) error {
 	end := runs.End{Result: os.Getenv("SERVICE_RESULT"), Code: os.Getenv("EXIT_CODE"), Status: os.Getenv("EXIT_STATUS")}
-	if !end.Final() {
+	if !end.Final() || end.Terminal() {
 		end.Asked = asked(ctx, h.unit)
 	}
 	if !h.dryRun {
 		if err := h.remember(end); err != nil {
 			fmt.Fprintln(cmd.ErrOrStderr(), err)
+		}
+		if h.tried(cmd, end) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "the agent on trial ended (%s): the former one is started\n", end)
+			return h.startAgain(ctx)
 		}
 	}
 	if !end.Final() {
@@ -223,6 +240,17 @@ func (h *host) remember(end runs.End) error {
 	return err
 }
 
+// startAgain asks the service manager for another run, after an end that is none of those
+// after which it starts one by itself.
+func (h *host) startAgain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, jobLimit)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, "systemctl", "start", "--no-block", "--", h.unit).CombinedOutput(); err != nil {
+		return fmt.Errorf("start %s: %w: %s", h.unit, err, out)
+	}
+	return nil
+}
+
 // asked reports whether a job of systemd's ends the unit or starts it anew. Without a
 // job it ended by itself.
 func asked(ctx context.Context, unit string) bool {
@@ -231,9 +259,4 @@ func asked(ctx context.Context, unit string) bool {
 	job, err := exec.CommandContext(ctx, "systemctl", "show", "--property=Job", "--value", "--", unit).Output()
 	number := strings.TrimSpace(string(job))
 	return err == nil && number != "" && number != "0"
-}
-
-func (h *host) reloadCache(_ context.Context, cmd *cobra.Command) error {
-	fmt.Fprintln(cmd.OutOrStdout(), "the agent is a program of its package: there is no image to load")
-	return nil
 }

@@ -160,6 +160,6 @@ func TestStartAndStop(t *testing.T) {
 			esac
 			is "stopped already" "$(init stop)" "no agent runs"
 		done
-		is "reload-cache" "$(init reload-cache)" "the agent is a program of its package: there is no image to load"
+		is "reload-cache" "$(init reload-cache)" "the agent is that of the package, 0.0.0"
 	`)
 }

@@ -25,7 +25,7 @@ func TestArchiveIsReproducible(t *testing.T) {
 		}
 		archives = append(archives, archive)
 	}
-	other, err := archive([]byte("program"), "arm64")
+	other, err := image([]byte("program"), "arm64").Bytes()
 	if err != nil || !bytes.Equal(archives[0], archives[1]) || !bytes.Equal(archives[1], archives[2]) || bytes.Equal(archives[0], other) {
 		t.Errorf("archives differ or do not: %v", err)
 	}

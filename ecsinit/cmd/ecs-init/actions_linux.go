@@ -251,12 +251,20 @@ func (h *host) startAgain(ctx context.Context) error {
 	return nil
 }
 
-// asked reports whether a job of systemd's ends the unit or starts it anew. Without a
-// job it ended by itself.
+// asked reports whether a job of systemd's ends the unit or starts it anew. The job that
+// started an agent that was never ready is still there, and asks for nothing; without a job
+// it ended by itself.
 func asked(ctx context.Context, unit string) bool {
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
-	job, err := exec.CommandContext(ctx, "systemctl", "show", "--property=Job", "--value", "--", unit).Output()
-	number := strings.TrimSpace(string(job))
-	return err == nil && number != "" && number != "0"
+	jobs, err := exec.CommandContext(ctx, "systemctl", "list-jobs", "--no-legend", "--plain", "--full", "--", unit).Output()
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(jobs)) { // number, unit, type, state
+		if fields := strings.Fields(line); len(fields) >= 3 && fields[1] == unit && fields[2] != "start" {
+			return true
+		}
+	}
+	return false
 }

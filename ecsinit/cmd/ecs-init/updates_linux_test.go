@@ -38,7 +38,7 @@ mount -t tmpfs none /usr/libexec; mkdir /usr/libexec/amazon-ecs
 printf '#!/bin/sh\necho "packaged runs, $AMAZON_ECS_INIT_NOTE"\n' >/usr/libexec/amazon-ecs/ecs-agent
 chmod +x /usr/libexec/amazon-ecs/ecs-agent
 mkdir $DIR/bin; PATH=$DIR/bin:$PATH
-printf '#!/bin/sh\n[ "$1" = show ] || echo "$@" >>$DIR/systemctl\n' >$DIR/bin/systemctl
+printf '#!/bin/sh\nif [ "$1" = list-jobs ]; then cat $DIR/jobs 2>/dev/null; else echo "$@" >>$DIR/systemctl; fi\n' >$DIR/bin/systemctl
 chmod +x $DIR/bin/systemctl; export DIR
 asked() { cat $DIR/systemctl; rm -f $DIR/systemctl; }
 init pre-start >/dev/null 2>&1
@@ -91,6 +91,18 @@ func TestUpdates(t *testing.T) {
 		case $out in *"in a row"*) echo "the former waits for failures that are not its own"; exit 1;; esac
 		has "back" "$(init start)" "1.0.0 runs, update 2.0.0 (sha256 "
 		has "both are there" "$(ls -d /var/lib/ecs/updates/*/ | wc -l)" 2
+
+		# What an operator stops or restarts has not failed; the job that started it is no wish.
+		rm -f $DIR/systemctl; perform 2.0.0; init pre-start >/dev/null 2>&1; asked >/dev/null
+		for job in stop restart; do
+			echo "7 ecs.service $job running" >$DIR/jobs
+			case $(fails 1) in *"started again"*) echo "$job: the host stays prepared"; exit 1;; esac
+		done
+		case $(cat /var/lib/ecs/updates/state.json) in *failures*) echo "a stop counts as a failure"; exit 1;; esac
+		echo "7 ecs.service start running" >$DIR/jobs
+		has "failed before it was ready" "$(fails 1)" "(exit code 1) and is started again"
+		has "failures" "$(cat /var/lib/ecs/updates/state.json)" '"failures": 1'
+		rm $DIR/jobs
 
 		# Another says that it must not be started again.
 		rm -f $DIR/systemctl; perform 3.0.0; init pre-start >/dev/null 2>&1; asked >/dev/null
@@ -148,7 +160,7 @@ func TestRefusedUpdates(t *testing.T) {
 		# A decision that cannot be read, and a program that is gone.
 		echo '{"current":' >/var/lib/ecs/updates/state.json
 		has "unreadable" "$(init pre-start 2>&1)" "the packaged agent runs"
-		has "who runs" "$(init start)" "packaged runs, read which agent to run"
+		has "who runs" "$(init start)" "read which agent to run"
 		perform 1.0.0; init pre-start >/dev/null 2>&1
 		rm /var/lib/ecs/updates/*/ecs-agent
 		has "gone" "$(init start 2>&1)" "cannot be found"

@@ -121,6 +121,7 @@ type Config struct {
 	PauseImageTag               string
 	PauseImageTarball           string
 	HostRules                   string // RulesBy...
+	AgentContainerImage         string // empty: the agent is no container
 	HostRulesBackend            string
 	BridgeBlockIMDS             bool
 

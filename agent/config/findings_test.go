@@ -33,7 +33,7 @@ func TestFindingsOfAnEnvFile(t *testing.T) {
 		{"TZ=UTC\nGODEBUG=x\nLANG=C\nAWS_SDK_UA_APP_ID=x\nPATH=/bin", nil},
 		{"ECS_CONTAINER_METADATA_URI_V4=x\nZZZ_SKIP_DOMAIN_JOIN_CHECK_NOT_SUPPORTED_IN_PRODUCTION=1", nil},
 		{"ECS_POLL_METRICS_WAIT_DURATION=5s", []string{"notice 1: ECS_POLL_METRICS_WAIT_DURATION: has no effect: ECS_POLLING_METRICS_WAIT_DURATION is the variable that is read"}},
-		{"ECS_LOG_OPTS={}", []string{"notice 1: ECS_LOG_OPTS: has no effect: the agent does not run in a container"}},
+		{"ECS_LOG_OPTS={}", []string{"notice 1: ECS_LOG_OPTS: has no effect: the agent is no container, or one that ecs-init makes as it must be"}},
 		{"ECS_OFFHOST_INTROSPECTION_INTERFACE_NAME=eth0", []string{"notice 1: ECS_OFFHOST_INTROSPECTION_INTERFACE_NAME: has no effect: all interfaces but loopback and the Docker bridge are protected"}},
 		{"AWS_REGION=eu-west-1", []string{"notice 1: AWS_REGION: has no effect: AWS_DEFAULT_REGION is the variable that is read"}},
 		{"ECS_CONFIG_FILE=/x", []string{"notice 1: ECS_CONFIG_FILE: has no effect in a file (want it in the process environment)"}},

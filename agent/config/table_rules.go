@@ -18,6 +18,12 @@ func ruleSettings() []Setting {
 			value: as(foldedWord(nil, RulesByInit, RulesByAgent, RulesByNone), func(c *Config) *string { return &c.HostRules }),
 		},
 		{
+			Name: "ECS_AGENT_CONTAINER_IMAGE", Ours: true, On: onLinux,
+			Text: "Image as which `ecs-init` runs the agent, in a container `ecs-agent` with the host's network and paths; it is loaded from `/var/cache/ecs/ecs-agent.tar` where Docker has none. " +
+				"Empty: the agent is a program of the host.",
+			value: as(text, func(c *Config) *string { return &c.AgentContainerImage }),
+		},
+		{
 			Name: "ECS_HOST_RULES_BACKEND", Ours: true, On: onLinux, Linux: "auto", Needs: []condition{looked},
 			Text: "How packet rules are made. `auto` is iptables where somebody uses that, Docker for example, else nftables.",
 			value: as(foldedWord(nil, "auto", "nftables", "iptables", "iptables-legacy"),

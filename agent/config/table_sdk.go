@@ -112,7 +112,7 @@ func initSettings() []Setting {
 // discard accepts any text and keeps none of it.
 func discard() codec { return as(text, func(*Config) *string { return new(string) }) }
 
-const noContainer = "the agent does not run in a container"
+const noContainer = "the agent is no container, or one that `ecs-init` makes as it must be"
 
 func inertSettings() []Setting {
 	var rows []Setting

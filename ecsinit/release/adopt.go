@@ -132,6 +132,22 @@ func (f Folder) Unpack(ctx context.Context, id string, b *bundle.Bundle, dataDir
 	return r, nil
 }
 
+// KeepState keeps a copy of the agent's state beside a release that needs no program of its
+// own. It takes the place of one of an earlier try.
+func (f Folder) KeepState(r Release, dataDir string) error {
+	err := os.RemoveAll(f.of(&r))
+	if err == nil {
+		err = os.MkdirAll(f.of(&r), 0o700)
+	}
+	if err == nil {
+		err = keepState(dataDir, filepath.Join(f.of(&r), before))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("keep the agent's state of before: %w", err), os.RemoveAll(f.of(&r)))
+	}
+	return nil
+}
+
 // ask has the new agent say its version: one that does not even do that is none.
 func ask(ctx context.Context, agent string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)

@@ -31,6 +31,8 @@ type Options struct {
 	Endpoint string
 	// Agent are further environment variables of the agent. They come last.
 	Agent []string
+	// Program starts the agent, with its arguments; none: it is the agent.
+	Program []string
 	// Local are further arguments of ecs-local up.
 	Local []string
 	// Socket is a listening socket that the agent is given for its task endpoint, as a
@@ -202,6 +204,9 @@ func (s *Stack) AgentEnvironment() []string {
 func (s *Stack) StartAgent() error {
 	log, program, env := filepath.Join(s.Dir, "log", "ecs-agent.out"), filepath.Join(s.Programs, "ecs-agent"), s.AgentEnvironment()
 	start := func() (*Process, error) { return StartProcess("ecs-agent", log, program, nil, env) }
+	if len(s.Program) > 0 {
+		start = func() (*Process, error) { return StartProcess("ecs-agent", log, s.Program[0], s.Program[1:], env) }
+	}
 	if s.Space != "" {
 		// nsenter becomes the agent, so its process id is the agent's.
 		start = func() (*Process, error) {

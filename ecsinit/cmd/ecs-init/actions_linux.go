@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ecsagent/agent/config"
+	"ecsagent/ecsinit/container"
 	"ecsagent/ecsinit/prepare"
 	"ecsagent/ecsinit/process"
 	"ecsagent/ecsinit/release"
@@ -42,6 +43,8 @@ type host struct {
 	dryRun  bool
 	agent   string
 	unit    string
+
+	container string // name of the agent's
 }
 
 func actions() []*cobra.Command {
@@ -62,11 +65,16 @@ func actions() []*cobra.Command {
 			},
 		}
 		cmd.Flags().BoolVar(&h.dryRun, "dry-run", false, "print what would be done, and do nothing")
+		cmd.Flags().Func("run-dir", "`FOLDER` that remembers runs until the host is started anew (default "+runDir+")", func(dir string) error {
+			h.runs, h.process = runs.File(filepath.Join(dir, "runs.json")), process.File(filepath.Join(dir, "agent.pid"))
+			return nil
+		})
 		return cmd
 	}
 	start := action("start", "Become the agent",
-		"Become the agent. It keeps the packet rules that pre-start made, unless ECS_HOST_RULES\nsays that somebody else does.", h.start)
+		"Become the agent, or run it as a container where ECS_AGENT_CONTAINER_IMAGE says so. It keeps the packet rules that pre-start made, unless ECS_HOST_RULES\nsays that somebody else does.", h.start)
 	start.Flags().StringVar(&h.agent, "agent", agentProgram, "`FILE` of the agent")
+	start.Flags().StringVar(&h.container, "container", container.DefaultName, "`NAME` of the agent's container, where ECS_AGENT_CONTAINER_IMAGE is set")
 	after := action("post-stop", "Put the host back",
 		"Take away the packet rules, the route and the kernel settings of pre-start, each whatever\nbecomes of the others. Called by systemd for an agent that failed and is started again,\nit leaves them where they are.", h.postStop)
 	after.Flags().StringVar(&h.unit, "unit", "ecs.service", "`NAME` of the systemd unit that calls")
@@ -87,6 +95,9 @@ func actions() []*cobra.Command {
 		volumePlugin(),
 	}
 }
+
+// runDir is where the host's runs are remembered.
+func (h *host) runDir() string { return filepath.Dir(string(h.process)) }
 
 // load returns the settings, also where the agent could not run with them: those that
 // are wrong have their defaults then, and the agent says what is wrong.
@@ -112,7 +123,11 @@ func (h *host) preStart(ctx context.Context, cmd *cobra.Command) error {
 	if err := h.delay(ctx, cmd, record); err != nil {
 		return err
 	}
-	return h.runner(cmd).Run(ctx, prepare.Host{Config: cfg}.Before()...)
+	steps := prepare.Host{Config: cfg}.Before()
+	if cfg.AgentContainerImage != "" {
+		steps = append([]step.Step{h.image(cfg)}, steps...)
+	}
+	return h.runner(cmd).Run(ctx, steps...)
 }
 
 // delay waits after runs that failed, when it is systemd that starts the next one.
@@ -137,8 +152,8 @@ func (h *host) delay(ctx context.Context, cmd *cobra.Command, record runs.Record
 }
 
 func (h *host) start(ctx context.Context, cmd *cobra.Command) error {
-	environ := os.Environ()
-	if !load(ctx).Explicit("ECS_HOST_RULES") {
+	environ, cfg := os.Environ(), load(ctx)
+	if !cfg.Explicit("ECS_HOST_RULES") {
 		environ = append(environ, "ECS_HOST_RULES="+config.RulesByAgent)
 	}
 	agent, note := h.agent, ""
@@ -152,15 +167,24 @@ func (h *host) start(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(program); err != nil {
+	if cfg.AgentContainerImage != "" && !cmd.Flags().Changed("agent") {
+		program = "" // it is no program of the host
+	} else if _, err := os.Stat(program); err != nil {
 		return fmt.Errorf("find the agent: %w", err)
 	}
 	if pid, err := h.process.PID(); err == nil && pid != 0 && pid != os.Getpid() {
 		return fmt.Errorf("the agent runs already, as process %d", pid)
 	}
 	if h.dryRun {
+		if program == "" {
+			fmt.Fprintf(cmd.OutOrStdout(), "would run %s as a container\n", h.imageName(cfg))
+			return nil
+		}
 		fmt.Fprintf(cmd.OutOrStdout(), "would become %s\n", program)
 		return nil
+	}
+	if program == "" {
+		return h.runContainer(ctx, cmd, cfg, h.decided().Note(), environ)
 	}
 	if err := h.process.Claim(); err != nil {
 		return err
@@ -223,7 +247,7 @@ func (h *host) postStop(ctx context.Context, cmd *cobra.Command) error {
 		return err
 	}
 	// An agent that still runs has its file in it.
-	if gone := os.Remove(runDir); gone != nil && !errors.Is(gone, fs.ErrNotExist) && !errors.Is(gone, syscall.ENOTEMPTY) {
+	if gone := os.Remove(h.runDir()); gone != nil && !errors.Is(gone, fs.ErrNotExist) && !errors.Is(gone, syscall.ENOTEMPTY) {
 		err = errors.Join(err, gone)
 	}
 	return err

@@ -72,6 +72,7 @@ not be started again, 42 has an update staged.`,
 	root.AddCommand(actions()...)
 	err := root.Execute()
 	usage := usageError{}
+	ended := (interface{ ExitCode() int })(nil)
 	switch {
 	case err == nil:
 		return exitOK
@@ -81,5 +82,8 @@ not be started again, 42 has an update staged.`,
 		return exitUsage
 	}
 	fmt.Fprintln(stderr, "ecs-init:", err)
+	if errors.As(err, &ended) {
+		return ended.ExitCode()
+	}
 	return exitError
 }

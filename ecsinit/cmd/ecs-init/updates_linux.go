@@ -103,7 +103,12 @@ func (h *host) begin(ctx context.Context, cfg *config.Config, staged *release.St
 	if err != nil {
 		return s, err
 	}
-	r, err := h.updates.Unpack(ctx, staged.ID, b, cfg.DataDir)
+	var r release.Release
+	if cfg.AgentContainerImage != "" {
+		r, err = h.loadUpdate(ctx, cfg, staged, b)
+	} else {
+		r, err = h.updates.Unpack(ctx, staged.ID, b, cfg.DataDir)
+	}
 	if err != nil {
 		return s, err
 	}
@@ -125,19 +130,25 @@ func (h *host) back(say func(string, ...any), s release.State, reason string) re
 	return next
 }
 
-// program is the agent to become, and what its status line is to say of updates.
-func (h *host) program(cmd *cobra.Command) (path, note string) {
+// decided is what is to run, also where the disk had no room for what pre-start decided.
+// What cannot be read is the packaged agent; pre-start has told.
+func (h *host) decided() release.State {
 	s, err := h.updates.Load()
 	if err != nil {
-		return h.agent, err.Error() // pre-start has told
+		return release.State{}.Refuse(release.Release{}, err.Error(), time.Now())
 	}
 	if record, err := h.runs.Load(); err == nil {
 		s = h.behind(s, record)
 	}
-	// The disk may have had no room for what pre-start decided.
 	if verdict, reason := s.Verdict(); verdict == release.Lost {
 		s = s.Back(reason, time.Now())
 	}
+	return s
+}
+
+// program is the agent to become, and what its status line is to say of updates.
+func (h *host) program(cmd *cobra.Command) (path, note string) {
+	s := h.decided()
 	path = h.updates.Program(s.Current, h.agent)
 	if _, err := os.Stat(path); err != nil && path != h.agent {
 		fmt.Fprintf(cmd.ErrOrStderr(), "update %s cannot be found: %v; the packaged agent runs\n", s.Current, err)
@@ -200,7 +211,8 @@ func (h *host) checkUpdate(ctx context.Context, cmd *cobra.Command) error {
 		if h.dryRun {
 			return nil
 		}
-		// One that ended orderly would not be started again.
+		// One that ended orderly would not be started again. A container goes with the start
+		// of the next.
 		_, err := h.process.Kill(ctx)
 		return errors.Join(err, timer(ctx, "stop"))
 	}

@@ -51,13 +51,17 @@ ifeq ($(shell uname -s),Linux)
 endif
 
 .PHONY: package
-package: $(NFPM) ## build packages and the agent's image into bin/packages/ (OUT=folder, ARCHS="amd64 arm64", FORMATS="deb rpm image")
+package: $(NFPM) ## build packages and the agent's image into bin/packages/ (OUT=folder, ARCHS="amd64 arm64", FORMATS="deb rpm image zip")
 	@scripts/deps package
-	@GO=$(GO) VERSION='$(VERSION)' BUILD="$(BUILD)" NFPM='$(NFPM)' FORMATS='$(or $(FORMATS),deb rpm image)' scripts/package $(or $(OUT),bin/packages) $(or $(ARCHS),amd64 arm64)
+	@GO=$(GO) VERSION='$(VERSION)' BUILD="$(BUILD)" NFPM='$(NFPM)' FORMATS='$(or $(FORMATS),deb rpm image zip)' scripts/package $(or $(OUT),bin/packages) $(or $(ARCHS),amd64 arm64)
 
 $(NFPM):
 	GOBIN=$(CACHE)/tools $(GO) install -p $(JOBS) github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
 	mv $(CACHE)/tools/nfpm $@
+
+.PHONY: nfpm
+nfpm: $(NFPM) # an rpm by the description in CONFIG, into TARGET
+	@SOURCE_DATE_EPOCH=0 $(NFPM) package --config '$(CONFIG)' --packager rpm --target '$(TARGET)'
 
 .PHONY: examples
 examples: ## build the example programs into bin/examples/

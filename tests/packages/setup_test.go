@@ -49,7 +49,7 @@ func run(ctx context.Context, stdin string, env []string, name string, args ...s
 
 // build makes the packages of this machine in a folder.
 func build(ctx context.Context, dir string) error {
-	_, err := run(ctx, "", nil, "make", "-s", "package", "OUT="+dir, "ARCHS="+runtime.GOARCH, "MAKEFLAGS=")
+	_, err := run(ctx, "", nil, "make", "-s", "package", "OUT="+dir, "ARCHS="+runtime.GOARCH, "FORMATS=deb rpm image", "MAKEFLAGS=")
 	return err
 }
 
@@ -60,8 +60,12 @@ var built struct {
 	err  error
 }
 
+// packages is where the packages are: ECS_TEST_PACKAGES, or where they are built.
 func packages(t *testing.T) string {
 	t.Helper()
+	if dir := os.Getenv("ECS_TEST_PACKAGES"); dir != "" {
+		return dir
+	}
 	built.once.Do(func() {
 		if built.dir, built.err = os.MkdirTemp("", "ecsagent-packages-"); built.err == nil {
 			built.err = build(context.Background(), built.dir)

@@ -1,0 +1,2 @@
+// Package anywhere tests the script that makes a host an external container instance.
+package anywhere

@@ -70,7 +70,7 @@ func updates() []step {
 			is "program" "$(program)" "$before"
 			await 'text | grep -q "is not in use since"'
 			has "status" "$(systemctl status --no-pager --lines 0 ecs)" "is not in use since"
-			is "looks" "$(systemctl is-active ecs-update-trial.timer || true)" inactive`, -1), false}
+			await '[ "$(systemctl is-active ecs-update-trial.timer)" = inactive ]'`, -1), false}
 	}
 	return []step{
 		{"updated by ECS, it is another one and tasks run on", prelude + same(`
@@ -82,7 +82,7 @@ func updates() []step {
 			is "process" "$(pgrep -cx ecs-agent)" 1
 			await '[ "$(how)" = UPDATED ]'
 			has "version" "$(/ecs-local instances)" 9.0.0
-			is "looks" "$(systemctl is-active ecs-update-trial.timer || true)" inactive
+			await '[ "$(systemctl is-active ecs-update-trial.timer)" = inactive ]'
 			is "left of what was staged" "$(ls /var/cache/ecs)" ""`, -1), false},
 		back("fails", "fails", "1h", "it failed 3 times, at last: exit code 1"),
 		back("wants not to be started", "ends", "1h", "it ended for good: exit code 5"),

@@ -41,6 +41,11 @@ func (h *host) settle(ctx context.Context, cmd *cobra.Command, cfg *config.Confi
 	if verdict, reason := s.Verdict(); verdict == release.Lost {
 		s = h.back(say, s, reason)
 		*record = runs.Record{} // its failures are not those of the former
+		if !h.dryRun {
+			if err := timer(ctx, "stop"); err != nil {
+				say("%v: its next look stops it", err)
+			}
+		}
 	}
 	if s.Trial != nil && !h.dryRun {
 		if err := timer(ctx, "start"); err != nil {

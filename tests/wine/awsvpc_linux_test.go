@@ -220,7 +220,7 @@ func TestAWSVPC(t *testing.T) {
 	if err := s.ECS.Stop(ctx, task.TaskARN, "enough"); err != nil {
 		t.Fatal(err)
 	}
-	if task, err = s.ECS.AwaitStatus(ctx, task.TaskARN, "STOPPED"); err != nil {
+	if _, err := s.ECS.AwaitStatus(ctx, task.TaskARN, "STOPPED"); err != nil {
 		t.Fatal(err)
 	}
 	if got := services.State(); got != before {

@@ -33,7 +33,6 @@ type stand struct {
 	drives  map[string]string
 	login   Login
 	mapping error
-	scripts []string
 }
 
 func (s *stand) Find(_ context.Context, id string, wanted []task.Secret) (map[task.Secret]secret.String, error) {

@@ -97,7 +97,7 @@ func (w *Windows) Serve(l net.Listener) {
 			}
 			field := append(strings.Split(strings.TrimRight(line, "\n"), "\t"), "", "", "", "")
 			code, said := w.call(field[0], field[1], field[2], field[3])
-			_, _ = fmt.Fprintf(c, "%08x\n%s", uint32(code), said)
+			_, _ = fmt.Fprintf(c, "%08x\n%s", code, said)
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ecsagent/controlplane/local/client"
+	"ecsagent/controlplane/session/broker"
 )
 
 // eventPause is the longest silence of the event stream, so that either end
@@ -32,6 +33,9 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("GET /_local/events", loopbackOnly(s.events))
 	mux.Handle("GET /_local/stats", loopbackOnly(s.stats))
 	mux.Handle("POST /_local/shutdown", loopbackOnly(s.shutdown))
+	if s.sessions != nil {
+		mux.Handle(broker.Path, s.sessions)
+	}
 	if m := s.imds; m != nil {
 		mux.Handle("/latest/", m)
 		mux.Handle("PUT /_local/imds/{path...}", loopbackOnly(m.set))

@@ -15,6 +15,8 @@ import (
 	"ecsagent/controlplane/agentlink"
 	"ecsagent/controlplane/awsfolder"
 	"ecsagent/controlplane/service"
+	"ecsagent/controlplane/session"
+	"ecsagent/controlplane/session/broker"
 	"ecsagent/controlplane/vpc"
 )
 
@@ -44,8 +46,11 @@ type Options struct {
 	// AgentUpdate is the file of an update that UpdateContainerAgent puts on instances;
 	// empty: there is none.
 	AgentUpdate string
-	Version     string // for the status endpoint
-	Log         *zap.Logger
+	// Exec is the folder of ECS Exec, in which package session has installed the agent for
+	// containers; empty: there is no ECS Exec.
+	Exec    string
+	Version string // for the status endpoint
+	Log     *zap.Logger
 	// Keys, Cadence and FramedRefusals go to the hub (package agentlink).
 	Keys           map[string]string
 	Cadence        agentlink.Cadence
@@ -61,6 +66,7 @@ type Server struct {
 	hub      *agentlink.Hub
 	services *awsfolder.Services // nil: not served
 	vpc      *vpc.VPC            // nil: there is none
+	sessions *broker.Broker      // nil: there is no ECS Exec
 	imds     *metadata           // nil: not served
 	http     *http.Server
 	url      string
@@ -142,6 +148,11 @@ func (s *Server) compose(ctx context.Context) (err error) {
 	if o.AgentUpdate != "" {
 		so.Update = s.agentUpdate
 	}
+	if o.Exec != "" {
+		_, _, logs := session.Folders(o.Exec)
+		s.sessions = broker.New(broker.Options{Dir: logs, Log: o.Log})
+		so.Sessions = s.sessions
+	}
 	svc, err := service.New(so)
 	if err != nil {
 		return fmt.Errorf("start service: %w", err)
@@ -203,6 +214,9 @@ func (s *Server) shut() error {
 	s.stop() // ends event streams
 	s.dropUnasked()
 	s.hub.Close()
+	if s.sessions != nil {
+		s.sessions.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownWait)
 	defer cancel()
 	err := s.http.Shutdown(ctx)

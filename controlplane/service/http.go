@@ -77,6 +77,7 @@ var operations = map[string]operation{
 	"StartTask":            op((*Service).startTask),
 	"StopTask":             op((*Service).stopTask),
 	"DescribeTasks":        op((*Service).describeTasks),
+	"ExecuteCommand":       opCall((*Service).executeCommand),
 	"ListTasks":            op((*Service).listTasks),
 	"GetTaskProtection":    op((*Service).getTaskProtection),
 	"UpdateTaskProtection": op((*Service).updateTaskProtection),

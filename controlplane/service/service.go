@@ -56,8 +56,10 @@ type Options struct {
 	Update func() (wire.Update, error)
 	// AttachWait is how long a task waits for its interface; DefaultAttachWait.
 	AttachWait time.Duration
-	Log        *zap.Logger // nil logs nothing
-	Now        func() time.Time
+	// Sessions are the ways into containers; nil: ExecuteCommand is refused.
+	Sessions Sessions
+	Log      *zap.Logger // nil logs nothing
+	Now      func() time.Time
 }
 
 func (o Options) withDefaults() Options {

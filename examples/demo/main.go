@@ -149,7 +149,15 @@ func (d *demo) startEngine(ctx context.Context) error {
 	} else {
 		d.say("Docker engine: %s", host)
 	}
-	d.stack, err = harness.NewStack(harness.Options{Programs: d.programs, Dir: filepath.Join(d.dir, "stack"), DockerHost: host, Services: d.services})
+	commands := filepath.Join(d.dir, "exec") // of ECS Exec
+	d.stack, err = harness.NewStack(harness.Options{
+		Programs: d.programs, Dir: filepath.Join(d.dir, "stack"), DockerHost: host, Services: d.services,
+		LocalArgs: []string{"--exec", commands},
+		Agent:     []string{"ECS_MANAGED_AGENTS_DIR=" + commands, "ECS_TASK_LOG_DIR=" + filepath.Join(commands, "log")},
+	})
+	if err == nil {
+		d.stack.ECS.ExecuteCommand = true
+	}
 	return err
 }
 
@@ -329,9 +337,10 @@ Try, in another terminal:
   aws ecs --endpoint-url $ECS run-task --task-definition %s
   aws ecs --endpoint-url $ECS stop-task --task %s
   ECS_LOCAL_ENDPOINT=$ECS bin/ecs-local ps
+  ECS_LOCAL_ENDPOINT=$ECS bin/ecs-local exec %s -- COMMAND   # that is in the image, /bin/sh or another
   curl http://%s/v1/tasks
   tail -f %s
-`, harness.Region, d.stack.LocalAddress, last(task.TaskARN), last(task.TaskDefinitionARN), last(task.TaskARN), d.stack.Introspection, d.stack.AgentLog())
+`, harness.Region, d.stack.LocalAddress, last(task.TaskARN), last(task.TaskDefinitionARN), last(task.TaskARN), last(task.TaskARN)[:8], d.stack.Introspection, d.stack.AgentLog())
 }
 
 // last returns the last segment of an ARN.

@@ -72,7 +72,8 @@ func prepare() error {
 		return err
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-o", shared.programs+string(filepath.Separator),
-		"ecsagent/agent/cmd/ecs-agent", "ecsagent/controlplane/cmd/ecs-local", "ecsagent/ecsinit/cmd/ecs-init", "ecsagent/tests/sdkload", "ecsagent/tests/logrouter")
+		"ecsagent/agent/cmd/ecs-agent", "ecsagent/controlplane/cmd/ecs-local", "ecsagent/controlplane/cmd/ecs-local-ssm-agent",
+		"ecsagent/ecsinit/cmd/ecs-init", "ecsagent/tests/sdkload", "ecsagent/tests/logrouter")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs: %w\n%s", err, out)

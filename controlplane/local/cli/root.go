@@ -63,6 +63,7 @@ implementation, not affiliated with Amazon.
   ecs-local ps                  see what runs
   ecs-local stats               see what it uses
   ecs-local logs 4f2a -f        read a task's output; ids may be shortened
+  ecs-local exec 4f2a           open a shell in a container
   ecs-local stop 4f2a           stop a task
   ecs-local down                stop everything
 
@@ -75,7 +76,7 @@ implementation, not affiliated with Amazon.
 	root.SetErr(a.Err)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.endpoint, "endpoint", "", "`URL` of the local ECS (default $ECS_LOCAL_ENDPOINT or http://"+local.DefaultListen+")")
-	root.AddCommand(a.upCommand(), a.runCommand(), a.renderCommand(), a.psCommand(), a.statsCommand(), a.logsCommand(), a.stopCommand(),
+	root.AddCommand(a.upCommand(), a.runCommand(), a.renderCommand(), a.psCommand(), a.statsCommand(), a.logsCommand(), a.execCommand(), a.stopCommand(),
 		a.downCommand(), a.instancesCommand(), a.updateCommand(), a.versionCommand())
 	for _, cmd := range root.Commands() {
 		run := cmd.RunE

@@ -24,6 +24,7 @@ type runFlags struct {
 	env    []string
 	wait   bool
 	detach bool
+	exec   bool
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -49,6 +50,7 @@ of them failed.`,
 	flags := cmd.Flags()
 	flags.IntVarP(&f.count, "count", "n", 1, "how many `TASKS` to run")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "`NAME=VALUE` for every container; may be repeated")
+	flags.BoolVar(&f.exec, "enable-execute-command", false, "let commands be sent into the containers, see `ecs-local exec --help`")
 	flags.BoolVarP(&f.wait, "wait", "w", false, "wait until the tasks have stopped")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "do not wait at all")
 	cmd.MarkFlagsMutuallyExclusive("wait", "detach")
@@ -80,7 +82,7 @@ func (a *app) run(ctx context.Context, stdin io.Reader, name string, f runFlags)
 	if err := c.Call(ctx, "RegisterTaskDefinition", def, &registered); err != nil {
 		return err
 	}
-	req := api.RunTaskRequest{TaskRequest: api.TaskRequest{Cluster: a.cluster, TaskDefinition: registered.TaskDefinition.TaskDefinitionARN, StartedBy: "ecs-local"}}
+	req := api.RunTaskRequest{TaskRequest: api.TaskRequest{Cluster: a.cluster, TaskDefinition: registered.TaskDefinition.TaskDefinitionARN, StartedBy: "ecs-local", EnableExecuteCommand: f.exec}}
 	if def.NetworkMode == api.NetworkVPC {
 		// The local ECS has one subnet, if any.
 		req.NetworkConfiguration = &api.NetworkConfiguration{AWSVPCConfiguration: []byte(`{"subnets":["local"]}`)}

@@ -20,6 +20,7 @@ import (
 	"ecsagent/controlplane/local"
 	"ecsagent/controlplane/local/client"
 	"ecsagent/controlplane/service"
+	"ecsagent/controlplane/session"
 	"ecsagent/controlplane/vpc"
 )
 
@@ -40,6 +41,7 @@ type upFlags struct {
 	vpcHost    string
 	attachWait time.Duration
 	services   string
+	exec       string
 	// agentUpdate is the file of another agent.
 	agentUpdate string
 	detach      bool
@@ -115,6 +117,7 @@ AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL_ECR.`
 	flags.DurationVar(&f.attachWait, "vpc-attach-wait", service.DefaultAttachWait, "`TIME` that an agent has to see a task's network interface; then the task is stopped")
 	flags.StringVar(&f.services, "services", "", "`FOLDER` from which Parameter Store, Secrets Manager, S3 and the tokens of ECR are served too")
 	flags.StringVar(&f.agentUpdate, "agent-update", "", "`FILE` that UpdateContainerAgent puts on instances: the agent's image, as make package builds it")
+	flags.StringVar(&f.exec, "exec", "", "`FOLDER` for ECS Exec: an agent for containers is installed in it (Linux)")
 	flags.DurationVar(&f.credentialsLife, "credentials-life", service.DefaultCredentialsLife, "`TIME` that the credentials of task roles last; they are renewed at half of it")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "serve in the background, until the command down")
 	flags.BoolVar(&f.foreground, "foreground", false, "serve in this process (the default)")
@@ -155,8 +158,11 @@ func (a *app) serve(ctx context.Context, f upFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := f.installExec(); err != nil {
+		return err
+	}
 	srv, err := local.Start(ctx, local.Options{
-		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, VPC: network, Services: f.services, AgentUpdate: f.agentUpdate, Version: a.Version, Log: log,
+		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, VPC: network, Services: f.services, Exec: f.exec, AgentUpdate: f.agentUpdate, Version: a.Version, Log: log,
 		Service: service.Options{CredentialsLife: f.credentialsLife, AttachWait: f.attachWait},
 	})
 	if err != nil {
@@ -172,6 +178,25 @@ func (a *app) serve(ctx context.Context, f upFlags) error {
 	case <-srv.Done():
 	}
 	return srv.Close()
+}
+
+// containerAgent is the program of ECS Exec in containers; it is beside this one.
+const containerAgent = "ecs-local-ssm-agent"
+
+// installExec puts the agent for containers into the folder of ECS Exec.
+func (f *upFlags) installExec() error {
+	if f.exec == "" {
+		return nil
+	}
+	var err error
+	if f.exec, err = filepath.Abs(f.exec); err != nil {
+		return fmt.Errorf("--exec: %w", err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own program: %w", err)
+	}
+	return session.Install(f.exec, filepath.Join(filepath.Dir(program), containerAgent))
 }
 
 // logger writes short lines to standard error.
@@ -211,6 +236,11 @@ Start an agent on this machine, as root:
 	}
 	if f.services != "" {
 		a.printf("and with parameters, secrets and objects from %s:\n  AWS_ENDPOINT_URL=%s\n", f.services, url)
+	}
+	if f.exec != "" {
+		agents, logs, _ := session.Folders(f.exec)
+		a.printf("and with ECS Exec, for tasks that are run with --enable-execute-command (`ecs-local exec`):\n"+
+			"  ECS_MANAGED_AGENTS_DIR=%s ECS_TASK_LOG_DIR=%s\n", agents, logs)
 	}
 	a.printf("\nRun tasks:\n")
 	if url != "http://"+local.DefaultListen {
@@ -311,6 +341,9 @@ func childArgs(f upFlags) []string {
 	}
 	if f.agentUpdate != "" {
 		args = append(args, "--agent-update", f.agentUpdate)
+	}
+	if f.exec != "" {
+		args = append(args, "--exec", f.exec)
 	}
 	return args
 }

@@ -184,6 +184,7 @@ func TestUnsupported(t *testing.T) {
 	edits := []func(*task.Spec){
 		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeEBS}} },
 		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeFSx}} },
+		func(s *task.Spec) { s.Associations = []task.Association{{Type: "elastic-inference"}} },
 		func(s *task.Spec) { s.Containers[0].CredentialSpecs = []string{"x"} },
 	}
 	if len(edits) != len(needs) {

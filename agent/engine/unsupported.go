@@ -1,6 +1,10 @@
 package engine
 
-import "ecsagent/agent/task"
+import (
+	"slices"
+
+	"ecsagent/agent/task"
+)
 
 // needs is everything a task may ask for that this agent cannot give yet. A task
 // that needs one of them is stopped with the reason instead of being run wrongly.
@@ -10,6 +14,9 @@ var needs = []struct {
 }{
 	{"EBS volumes are not supported by this agent", anyVolume(task.VolumeEBS)},
 	{"FSx for Windows File Server volumes are not supported by this agent", anyVolume(task.VolumeFSx)},
+	{"Elastic Inference is not supported by this agent: AWS has ended it", func(s *task.Spec) bool {
+		return slices.ContainsFunc(s.Associations, func(a task.Association) bool { return a.Type == "elastic-inference" })
+	}},
 	{"credential specs are not supported by this agent", anyContainer(func(c *task.Container) bool { return len(c.CredentialSpecs) > 0 })},
 }
 

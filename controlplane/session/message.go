@@ -124,7 +124,7 @@ func Parse(b []byte) (Message, error) {
 	return m, nil
 }
 
-// newMessage makes a message with an id and the present time.
+// NewMessage makes a message with an id and the present time.
 func NewMessage(kind string, payload PayloadType, content []byte) Message {
 	return Message{Type: kind, ID: uuid.New(), Created: time.Now(), PayloadType: payload, Payload: content}
 }

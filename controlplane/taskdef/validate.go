@@ -54,6 +54,7 @@ func Validate(def *api.RegisterTaskDefinitionRequest) []Problem {
 	c.task()
 	c.taskSize()
 	c.taskVolumes()
+	c.retired()
 	c.containerList()
 	for i := range def.ContainerDefinitions {
 		c.container(i)

@@ -167,3 +167,19 @@ func (c *checker) fargate() {
 		p.between("stopTimeout", p.cd.StopTimeout, 0, 120)
 	}
 }
+
+// retired refuses what AWS has ended.
+func (c *checker) retired() {
+	const ended = "Amazon Elastic Inference is no longer available: remove its accelerators, and use GPU or Neuron devices."
+	if len(c.def.InferenceAccelerators) > 0 {
+		c.bad("inferenceAccelerators", ended)
+		return
+	}
+	for i := range c.def.ContainerDefinitions {
+		for j, r := range c.def.ContainerDefinitions[i].ResourceRequirements {
+			if r.Type == "InferenceAccelerator" {
+				c.bad(fmt.Sprintf("containerDefinitions[%d].resourceRequirements[%d].type", i, j), ended)
+			}
+		}
+	}
+}

@@ -28,7 +28,7 @@ type typist struct {
 	text    bytes.Buffer
 	read    int           // how much of it was waited for
 	changed chan struct{} // holds one when there is more
-	ended   chan error
+	ended   chan struct{}
 }
 
 // terminal starts a program on a terminal.
@@ -38,7 +38,7 @@ func terminal(t *testing.T, cols, rows uint16, env []string, program string, arg
 	if err != nil {
 		t.Fatal(err)
 	}
-	y := &typist{t: t, master: master, changed: make(chan struct{}, 1), ended: make(chan error, 1)}
+	y := &typist{t: t, master: master, changed: make(chan struct{}, 1), ended: make(chan struct{})}
 	y.size(cols, rows)
 	number := 0
 	y.control(func(fd int) error {
@@ -62,7 +62,10 @@ func terminal(t *testing.T, cols, rows uint16, env []string, program string, arg
 	}
 	var reader sync.WaitGroup
 	reader.Go(y.listen)
-	go func() { y.ended <- y.cmd.Wait() }()
+	go func() {
+		defer close(y.ended)
+		_ = y.cmd.Wait() // the state tells
+	}()
 	t.Cleanup(func() {
 		_ = syscall.Kill(-y.cmd.Process.Pid, syscall.SIGKILL) // it may have ended
 		_ = master.Close()
@@ -145,6 +148,8 @@ func (y *typist) ends() int {
 	select {
 	case <-y.ended:
 	case <-time.After(time.Minute):
+		y.mu.Lock()
+		defer y.mu.Unlock()
 		y.t.Fatalf("the program goes on:\n%s", y.text.String())
 	}
 	return y.cmd.ProcessState.ExitCode()

@@ -14,7 +14,7 @@ import (
 // CreateExec prepares a program in a running container, without streams.
 func (c *Client) CreateExec(ctx context.Context, id, user string, command []string) (string, error) {
 	return call(ctx, operation{name: "CannotCreateContainerExecError", label: "exec command", limit: c.limits.Command}, func(ctx context.Context) (string, error) {
-		made, err := c.api().ContainerExecCreate(ctx, id, container.ExecOptions{User: user, Cmd: command, Detach: true})
+		made, err := c.api().ContainerExecCreate(ctx, id, container.ExecOptions{User: user, Cmd: command})
 		return made.ID, err
 	})
 }

@@ -21,7 +21,12 @@ func TestEngineExec(t *testing.T) {
 	watching, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- c.WatchExecs(watching, func(ev runtime.Event) { events <- ev }) }()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}()
 
 	req := containerRequest(t, ref, "sh", "-c", "sleep 3600 & while :; do wait; done")
 	id, err := c.Create(ctx, req)

@@ -5,11 +5,13 @@ package main
 
 import (
 	"context"
-	"log"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"ecsagent/controlplane/session/shell"
 )
@@ -27,7 +29,7 @@ func main() {
 	if f, err := os.OpenFile(filepath.Join(folder, "amazon-ssm-agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
 		out = f
 	}
-	logger := log.New(out, "", log.LstdFlags|log.LUTC)
+	logger := zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(out), zap.InfoLevel))
 	home := "."
 	if program, err := os.Executable(); err == nil {
 		home = filepath.Dir(program)
@@ -37,7 +39,7 @@ func main() {
 		Limit: shell.Limit(filepath.Join(home, "configuration", "amazon-ssm-agent.json")),
 	}
 	if err := s.Serve(ctx); err != nil {
-		logger.Print(err)
+		logger.Error("sessions not served", zap.Error(err))
 		stop()
 		os.Exit(1)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
 
 	"ecsagent/controlplane/session"
 	"ecsagent/controlplane/session/broker"
@@ -51,7 +51,7 @@ func newWorld(t *testing.T, sessions int) *world {
 	w.url = "ws" + strings.TrimPrefix(server.URL, "http")
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	agent := &shell.Server{Folder: w.folder, Limit: sessions, Version: "1", Log: log.New(io.Discard, "", 0)}
+	agent := &shell.Server{Folder: w.folder, Limit: sessions, Version: "1", Log: zap.NewNop()}
 	go func() { ended <- agent.Serve(ctx) }()
 	for limit := time.Now().Add(time.Minute); ; {
 		if _, err := os.Stat(filepath.Join(w.folder, session.SocketName)); err == nil {

@@ -45,7 +45,7 @@ func startOn(master *os.File, argv []string) (*exec.Cmd, error) {
 		return nil, fmt.Errorf("make a terminal: %w", err)
 	}
 	defer slave.Close()
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.Command(argv[0], argv[1:]...) // without a context on purpose: it hears that its terminal has gone first
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.Env = append(os.Environ(), "TERM=xterm-256color")
 	cmd.Dir = workingDirectory()

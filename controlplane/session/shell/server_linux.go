@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"ecsagent/controlplane/session"
@@ -37,7 +37,7 @@ type Server struct {
 	Folder  string // of the socket
 	Limit   int    // of sessions at once; 0: the default
 	Version string
-	Log     *log.Logger
+	Log     *zap.Logger
 }
 
 // Limit reads the number of sessions from a configuration of the SSM agent; 0 when it does
@@ -98,7 +98,7 @@ func (s *Server) listen() (net.Listener, error) {
 	if info, err := os.Stat(s.Folder); err == nil {
 		if owner, ok := info.Sys().(*syscall.Stat_t); ok {
 			if err := os.Chown(path, int(owner.Uid), int(owner.Gid)); err != nil {
-				s.Log.Printf("socket not given to the owner of its folder: %v", err)
+				s.Log.Warn("socket not given to the owner of its folder", zap.Error(err))
 			}
 		}
 	}
@@ -110,14 +110,14 @@ func (s *Server) serve(ctx context.Context, raw net.Conn, places chan struct{}) 
 	begin, err := readBegin(raw, conn)
 	if err != nil {
 		_ = raw.Close()
-		s.Log.Printf("no session: %v", err)
+		s.Log.Info("no session", zap.Error(err))
 		return
 	}
 	refuse := func(why string) {
 		m := session.NewClosed(begin.SessionID, why, nil)
 		_ = conn.Write(m.Encode()) // the other side may have gone
 		_ = raw.Close()
-		s.Log.Printf("session %s refused: %s", begin.SessionID, why)
+		s.Log.Info("session refused", zap.String("session", begin.SessionID), zap.String("reason", why))
 	}
 	select {
 	case places <- struct{}{}:
@@ -131,11 +131,11 @@ func (s *Server) serve(ctx context.Context, raw net.Conn, places chan struct{}) 
 		refuse(err.Error())
 		return
 	}
-	s.Log.Printf("session %s: %s", begin.SessionID, argv[0])
+	s.Log.Info("session begins", zap.String("session", begin.SessionID), zap.String("program", argv[0]))
 	t := &terminal{server: s, id: begin.SessionID, argv: argv, began: time.Now(), input: make(chan []byte, inputQueue)}
 	t.stream = session.NewStream(conn, true, t.deliver)
 	t.serve(ctx)
-	s.Log.Printf("session %s ended", begin.SessionID)
+	s.Log.Info("session ended", zap.String("session", begin.SessionID))
 }
 
 func readBegin(raw net.Conn, conn session.Conn) (session.Begin, error) {
@@ -183,7 +183,7 @@ func (t *terminal) serve(ctx context.Context) {
 		}))
 	})
 	if err := t.stream.Run(ctx); err != nil && ctx.Err() == nil {
-		t.server.Log.Printf("session %s: %v", t.id, err)
+		t.server.Log.Info("session broke", zap.String("session", t.id), zap.Error(err))
 	}
 	cancel()
 	t.hangUp()

@@ -30,6 +30,7 @@ const (
 	drainLimit = 200 * time.Millisecond // for what a program that ended has written
 	chunk      = 4096                   // bytes of output in one message
 	inputQueue = 1024                   // messages that a program has not read
+	placeWait  = 5 * time.Second        // for a session whose client has seen its end already
 )
 
 // Server is the agent of one container.
@@ -119,10 +120,15 @@ func (s *Server) serve(ctx context.Context, raw net.Conn, places chan struct{}) 
 		_ = raw.Close()
 		s.Log.Info("session refused", zap.String("session", begin.SessionID), zap.String("reason", why))
 	}
+	wait := time.NewTimer(placeWait)
+	defer wait.Stop()
 	select {
 	case places <- struct{}{}:
 		defer func() { <-places }()
-	default:
+	case <-ctx.Done():
+		_ = raw.Close()
+		return
+	case <-wait.C:
 		refuse(fmt.Sprintf("this container has %d sessions already", cap(places)))
 		return
 	}

@@ -104,6 +104,7 @@ func TestStreamOverABadConnection(t *testing.T) {
 			}
 			senders.Wait()
 			time.Sleep(5 * time.Minute) // for what was lost last
+			synctest.Wait()
 			if !bytes.Equal(atClient.Bytes(), want.Bytes()) || !bytes.Equal(atAgent.Bytes(), want.Bytes()) {
 				t.Errorf("seed %d: %d and %d of %d bytes arrived, or not in order", seed, atClient.Len(), atAgent.Len(), want.Len())
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,9 @@ func provision(t *testing.T, h *Hook, spec *task.Spec) (r task.Resource, binds m
 }
 
 func TestWhatAContainerGets(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("compares mounts of containers of Linux, whose hosts have other paths")
+	}
 	dir, logs := t.TempDir(), filepath.Join(t.TempDir(), "exec")
 	install(t, dir, "3.3.40.0")
 	h := New(Options{OS: "linux", Dir: dir, LogDir: logs})

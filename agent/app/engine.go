@@ -14,7 +14,6 @@ import (
 	"ecsagent/agent/engine"
 	"ecsagent/agent/hostport"
 	"ecsagent/agent/platform"
-	"ecsagent/agent/report"
 	"ecsagent/agent/task"
 )
 
@@ -23,7 +22,7 @@ var ecsapiOnce = ecsapi.Attempts(1)
 
 type sentRecord = task.Sent
 
-func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter *report.Reporter, forget func(arn string)) (engine.Options, error) {
+func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter engine.Reporter, forget func(arn string)) (engine.Options, error) {
 	pull, err := task.ParsePullBehavior(a.cfg.ImagePullBehavior)
 	if err != nil {
 		return engine.Options{}, err

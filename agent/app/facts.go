@@ -21,7 +21,7 @@ var implemented = capability.Implemented(
 	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.Trunking, capability.AppMesh, capability.IPv6Only, capability.GPU, capability.FaultInjection,
 	capability.GMSA, capability.FSx,
 	capability.FireLens, capability.FireLensNonRoot, capability.FireLensConfig, capability.Exec,
-	capability.EFS, capability.S3Files, capability.PluginCapabilities,
+	capability.EBS, capability.EFS, capability.S3Files, capability.PluginCapabilities,
 )
 
 // facts gathers what decides about attributes, after the survey.
@@ -29,7 +29,8 @@ func (a *agent) facts() capability.Facts {
 	v := a.docker.Version()
 	facts := capability.Facts{
 		OS: a.host.OSType, External: a.cfg.External, Implemented: implemented,
-		DockerAPIs:    capability.DockerAPIs(a.host.OSType, v.MaxAPI, v.MinAPI),
+		DockerAPIs: capability.DockerAPIs(a.host.OSType, v.MaxAPI, v.MinAPI),
+		EBS:        a.ebsStager() != nil, CSIImage: true, // the volume plugin does what the CSI driver does elsewhere
 		VolumePlugins: a.volumePlugins, PluginCapabilities: a.pluginCapabilities(),
 		PauseImage: a.pause != nil,
 		GPU:        a.cfg.GPUSupport, GPUDriver: a.gpus.DriverVersion,

@@ -12,6 +12,7 @@ import (
 	"ecsagent/agent/engine"
 	"ecsagent/agent/resource/cgroup"
 	"ecsagent/agent/resource/connect"
+	"ecsagent/agent/resource/ebs"
 	"ecsagent/agent/resource/envfile"
 	"ecsagent/agent/resource/execcmd"
 	"ecsagent/agent/resource/firelens"
@@ -32,7 +33,7 @@ func (a *agent) hooks(roles *credentials.Store) []engine.Hook {
 	objects := a.objects()
 	ssm, asm := secrets.NewSSM(fetched), secrets.NewASM(fetched)
 	list = append(list, a.hostHooks(roles, ssm, asm)...)
-	return append(list, ssm, asm, envfile.New(envfile.Options{
+	return append(list, ebs.Hook{Stager: a.ebsStager()}, ssm, asm, envfile.New(envfile.Options{
 		Dir: filepath.Join(a.cfg.DataDir, "envfiles"), Cluster: a.me.Cluster, Objects: objects,
 		Credentials: fetched.Credentials, Role: fetched.Role, Log: a.log,
 	}), firelens.New(firelens.Options{
@@ -107,7 +108,11 @@ func Previews(cfg *config.Config, os string) []engine.Hook {
 			list = append(list, fsx.New(fsx.Options{}))
 		}
 	}
-	return append(list, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{}),
+	volumes := ebs.Hook{}
+	if os == "linux" {
+		volumes.Stager = ebs.NewClient("")
+	}
+	return append(list, volumes, secrets.NewSSM(fetched), secrets.NewASM(fetched), envfile.New(envfile.Options{}),
 		firelens.New(firelens.Options{OS: os, HostDir: hostDir(cfg, fireLensFolder)}),
 		connect.New(connectFolders(cfg)), execcmd.New(execFolders(cfg, os)))
 }

@@ -21,6 +21,7 @@ import (
 	"ecsagent/agent/engine"
 	"ecsagent/agent/network"
 	"ecsagent/agent/report"
+	"ecsagent/agent/resource/ebs"
 	"ecsagent/agent/tcs"
 	"ecsagent/agent/update"
 	"ecsagent/agent/version"
@@ -109,6 +110,7 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	for _, r := range a.loaded.Tasks {
 		reporter.Restore(r.Spec.ARN, r.Sent)
 	}
+	waitForVolumes := func() {}
 	var attachments *network.Attachments
 	attachments = network.New(network.Options{
 		Store: attachmentStore{a.store}, Saved: savedAttachments(a.loaded, a.log), Log: a.log,
@@ -122,7 +124,15 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 			a.log.Debug("attachments of task not forgotten", zap.String("task", arn), zap.Error(err))
 		}
 	}
-	options, err := a.engineOptions(roles, images, reporter, forget)
+	var observer engine.Reporter = reporter
+	var records acs.Attachments = attachments
+	var volumes *ebs.Watcher
+	if stager := a.ebsStager(); stager != nil {
+		volumes = ebs.NewWatcher(attachments, stager, a.log)
+		unstaging := ebs.NewReporter(ctx, reporter, stager, a.log)
+		observer, records, waitForVolumes = unstaging, volumes, unstaging.Wait
+	}
+	options, err := a.engineOptions(roles, images, observer, forget)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -148,11 +158,11 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	if err != nil {
 		return nil, nil, err
 	}
-	session, err = a.session(roles, attachments, updater, telemetry)
+	session, err = a.session(roles, records, updater, telemetry)
 	if err != nil {
 		return nil, nil, err
 	}
-	release := func() { stopHearing(); images.Close(); a.confirming.Wait() }
+	release := func() { stopHearing(); images.Close(); a.confirming.Wait(); waitForVolumes() }
 	parts := []part{
 		{"engine", a.engine.Run}, {"reporter", reporter.Run}, {"attachments", attachments.Run},
 		{"updates", updater.Run}, {"image events", a.watchImages(images)}, {"image accounts", a.accountImages(images)}, {"introspection", a.introspection}, {"acs", session.Run},
@@ -163,6 +173,9 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	}
 	if links := hostLinks(); links != nil && a.cfg.TaskENI {
 		parts = append(parts, a.watchENIs(attachments, links))
+	}
+	if volumes != nil {
+		parts = append(parts, part{"volumes", volumes.Run})
 	}
 	if images.cleaner != nil {
 		parts = append(parts, part{"image clean-up", images.cleaner.Run})
@@ -222,7 +235,7 @@ func (a *agent) confirm(ctx context.Context, r *report.Reporter, records *networ
 	})
 }
 
-func (a *agent) session(roles *credentials.Store, attachments *network.Attachments, updater *update.Updater, telemetry *tcs.Session) (*acs.Session, error) {
+func (a *agent) session(roles *credentials.Store, attachments acs.Attachments, updater *update.Updater, telemetry *tcs.Session) (*acs.Session, error) {
 	tls, err := awsenv.TLSConfig(a.tls)
 	if err != nil {
 		return nil, err

@@ -131,6 +131,12 @@ func windowsPath(name string) string {
 	return clean
 }
 
+// EBSGroup is the group of what is in an EBS volume, by its folder on the host.
+func EBSGroup(sourceVolumeHostPath string) int {
+	sum := sha256.Sum256([]byte(sourceVolumeHostPath))
+	return ebsFirstGroup + int(binary.BigEndian.Uint32(sum[len(sum)-4:])%ebsGroups)
+}
+
 // supplementaryGroups lets a container write to the EBS volumes that it mounts:
 // their files belong to a group that is derived from the volume's path.
 func (b *build) supplementaryGroups() {
@@ -143,8 +149,7 @@ func (b *build) supplementaryGroups() {
 			if v.Name != m.SourceVolume || v.Type != task.VolumeEBS || path == "" {
 				continue
 			}
-			sum := sha256.Sum256([]byte(path))
-			group := strconv.Itoa(ebsFirstGroup + int(binary.BigEndian.Uint32(sum[len(sum)-4:])%ebsGroups))
+			group := strconv.Itoa(EBSGroup(path))
 			if !slices.Contains(b.host.GroupAdd, group) {
 				b.host.GroupAdd = append(b.host.GroupAdd, group)
 			}

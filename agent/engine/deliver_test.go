@@ -182,7 +182,6 @@ func TestDeliverAfterTheEnd(t *testing.T) {
 // TestUnsupported: each need that cannot be met is refused, by name.
 func TestUnsupported(t *testing.T) {
 	edits := []func(*task.Spec){
-		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeEBS}} },
 		func(s *task.Spec) { s.Volumes = []task.Volume{{Name: "v", Type: task.VolumeFSx}} },
 		func(s *task.Spec) { s.Associations = []task.Association{{Type: "elastic-inference"}} },
 		func(s *task.Spec) { s.Containers[0].CredentialSpecs = []string{"x"} },

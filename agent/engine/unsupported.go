@@ -12,7 +12,6 @@ var needs = []struct {
 	text  string
 	found func(*task.Spec) bool
 }{
-	{"EBS volumes are not supported by this agent", anyVolume(task.VolumeEBS)},
 	{"FSx for Windows File Server volumes are not supported by this agent", anyVolume(task.VolumeFSx)},
 	{"Elastic Inference is not supported by this agent: AWS has ended it", func(s *task.Spec) bool {
 		return slices.ContainsFunc(s.Associations, func(a task.Association) bool { return a.Type == "elastic-inference" })

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"ecsagent/ecsinit/staging"
 )
 
 // maxHelpers is how many mount helpers run at a time; each is an interpreter with some
@@ -39,6 +41,7 @@ type Driver struct {
 	mounter Mounter
 	log     *zap.Logger
 	grace   time.Duration // for what was told to end
+	stager  staging.Stager
 
 	volumes atomic.Pointer[map[string]record] // never changed, only replaced
 	saving  chan struct{}                     // held by who replaces them
@@ -155,8 +158,9 @@ func (d *Driver) do(ctx context.Context, name, what string, fn func() error) err
 	}
 	result := make(chan error, 1)
 	d.work.Go(func() {
-		defer d.leave(name, j)
-		result <- fn()
+		err := fn()
+		d.leave(name, j) // before the answer, so that who has it finds the volume free
+		result <- err
 	})
 	select {
 	case err := <-result:

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ecsagent/agent/httpserver"
+	"ecsagent/ecsinit/staging"
 )
 
 // Where the packages have everything (docs/spec/03 section 5.10).
@@ -41,7 +42,9 @@ type Options struct {
 	Folder     string
 	Mounter    Mounter       // default: System
 	MountLimit time.Duration // default: MountLimit
-	Log        *zap.Logger
+	// Staging mounts the EBS volumes of tasks.
+	Staging staging.Stager
+	Log     *zap.Logger
 }
 
 func (o Options) withDefaults() Options {
@@ -71,6 +74,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	d.stager = o.Staging
+	d.stager.Log = o.Log
 	l, err := listen(ctx, o.Socket)
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"ecsagent/ecsinit/staging"
 )
 
 const (
@@ -16,6 +18,8 @@ const (
 	maxRequest = 1 << 20
 	// quick is for everything but a mount: Docker waits for a minute.
 	quick = 50 * time.Second
+	// StageLimit is for an EBS volume, which may have to be formatted.
+	StageLimit = 10 * time.Minute
 	// MountLimit is the default for a mount: Docker waits for two minutes.
 	MountLimit = 110 * time.Second
 )
@@ -98,12 +102,22 @@ func (d *Driver) handler(mountLimit time.Duration) http.Handler {
 		}
 		return all{list}, nil
 	})
+	// What the agent asks: not a part of Docker's protocol.
+	mux.Handle("POST /EBS.Stage", answer(StageLimit, func(ctx context.Context, r staging.Request) (any, error) {
+		return nothing{}, d.do(ctx, stagingOf+r.Name, "stage", func() error { return d.stager.Stage(ctx, r) })
+	}))
+	mux.Handle("POST /EBS.Unstage", answer(quick, func(ctx context.Context, r staging.Request) (any, error) {
+		return nothing{}, d.do(ctx, stagingOf+r.Name, "unstage", func() error { return d.stager.Unstage(ctx, r.Name) })
+	}))
 	return mux
 }
 
-func answer(limit time.Duration, fn func(context.Context, request) (any, error)) http.Handler {
+// stagingOf keeps names of folders apart from those of Docker's volumes.
+const stagingOf = "EBS volume "
+
+func answer[R any](limit time.Duration, fn func(context.Context, R) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
-		var r request
+		var r R
 		body := http.MaxBytesReader(w, hr.Body, maxRequest)
 		if err := json.NewDecoder(body).Decode(&r); err != nil && !errors.Is(err, io.EOF) { // some have no body
 			http.Error(w, fmt.Sprintf("decode request: %v", err), http.StatusBadRequest)
@@ -115,6 +129,9 @@ func answer(limit time.Duration, fn func(context.Context, request) (any, error))
 		result, err := fn(ctx, r)
 		if err != nil {
 			code, result = http.StatusInternalServerError, failure{err.Error()}
+			if errors.Is(err, staging.ErrNoDevice) {
+				code = http.StatusNotFound
+			}
 		}
 		w.Header().Set("Content-Type", mediaType)
 		w.WriteHeader(code)

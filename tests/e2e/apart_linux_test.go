@@ -152,12 +152,14 @@ type plugin struct {
 // volumes is where the plugin mounts.
 func (a *apart) volumes() string { return "/var/lib/ecs/volumes" }
 
-func (a *apart) startPlugin() *plugin {
+func (a *apart) startPlugin(more ...string) *plugin {
 	a.t.Helper()
 	if err := os.WriteFile(a.in("mount"), []byte(efsHelper), 0o755); err != nil {
 		a.t.Fatal(err)
 	}
-	p := a.process("plugin", filepath.Join(shared.programs, "ecs-init"), "volume-plugin", "--mount", a.in("mount"), "--mount-limit", "3s", "--log-file", "")
+	p := a.process("plugin", append([]string{
+		filepath.Join(shared.programs, "ecs-init"), "volume-plugin", "--mount", a.in("mount"), "--mount-limit", "3s", "--log-file", "",
+	}, more...)...)
 	a.t.Cleanup(func() {
 		if a.t.Failed() {
 			a.t.Logf("--- plugin's log\n%s", p.Tail(40))

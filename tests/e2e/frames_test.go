@@ -22,7 +22,10 @@ type scripted struct {
 	ctx context.Context
 }
 
-func script(t *testing.T) *scripted {
+func script(t *testing.T) *scripted { return scriptOn(t, func(*harness.Options) {}) }
+
+// scriptOn is script with other options.
+func scriptOn(t *testing.T, edit func(*harness.Options)) *scripted {
 	t.Helper()
 	if shared.host == "" {
 		t.Skip("ECS_TEST_DOCKER_HOST is not set; make test sets it")
@@ -33,11 +36,13 @@ func script(t *testing.T) *scripted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stack, err := harness.NewStack(harness.Options{
+	options := harness.Options{
 		Programs: shared.programs, Dir: filepath.Join(socketDir(t), "stack"), DockerHost: shared.host, Endpoint: p.Address(),
 		Cluster: p.Cluster(),
 		Agent:   []string{"ECS_LOGLEVEL=debug"},
-	})
+	}
+	edit(&options)
+	stack, err := harness.NewStack(options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ecsagent/agent/logging"
+	"ecsagent/ecsinit/staging"
 	"ecsagent/ecsinit/volumeplugin"
 )
 
@@ -23,7 +24,8 @@ func volumePlugin() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: pluginAction, Short: "Mount file systems of EFS for Docker",
 		Long: `Be the volume plugin amazon-ecs-volume-plugin of Docker, which mounts file systems of EFS
-with the helpers of amazon-efs-utils, until it is told to end; volumes stay mounted then.
+with the helpers of amazon-efs-utils, and EBS volumes of tasks for the agent, until it is
+told to end; volumes stay mounted then.
 The socket is the one that systemd passes, or one of its own.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,6 +52,8 @@ The socket is the one that systemd passes, or one of its own.`,
 	flags.StringVar(&o.Socket, "socket", volumeplugin.Socket, "`FILE` to listen on, where systemd passes no socket")
 	flags.StringVar(&o.State, "state", volumeplugin.State, "`FILE` that volumes and their users are kept in")
 	flags.StringVar(&o.Folder, "volumes", volumeplugin.Folder, "`FOLDER` below which volumes are mounted")
+	flags.StringVar(&o.Staging.Folder, "ebs", staging.Folder, "`FOLDER` below which EBS volumes of tasks are mounted")
+	flags.StringVar(&o.Staging.Host.Sys, "sys", "/sys", "`FOLDER` with the kernel's picture of the disks")
 	flags.DurationVar(&o.MountLimit, "mount-limit", volumeplugin.MountLimit, "`TIME` after which a mount is given up; Docker itself waits for two minutes")
 	flags.StringVar(&mount, "mount", "mount", "`PROGRAM` that mounts, called as mount(8) is")
 	flags.StringVar(&file, "log-file", volumeplugin.Log, "`FILE` to log to, besides standard output; empty: none")

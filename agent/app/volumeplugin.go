@@ -7,6 +7,7 @@ import (
 	"ecsagent/agent/awsenv"
 	"ecsagent/agent/config"
 	"ecsagent/agent/dockerspec"
+	"ecsagent/agent/resource/ebs"
 )
 
 // capabilitySetting names what the volume plugin can do, and efsAuth that it mounts EFS
@@ -25,13 +26,26 @@ func efsByPlugin(cfg *config.Config) bool {
 // pluginCapabilities are those of the volume plugin. A plugin that is not on the host has
 // none, unless the operator says that it has.
 func (a *agent) pluginCapabilities() []string {
-	found := slices.ContainsFunc(a.volumePlugins, func(name string) bool {
-		return strings.TrimSuffix(name, ":latest") == dockerspec.VolumePlugin
-	})
-	if !found && !a.cfg.Explicit(capabilitySetting) {
+	if !a.hasPlugin() && !a.cfg.Explicit(capabilitySetting) {
 		return nil
 	}
 	return a.cfg.VolumePluginCapabilities
+}
+
+// hasPlugin reports whether the volume plugin is on the host.
+func (a *agent) hasPlugin() bool {
+	return slices.ContainsFunc(a.volumePlugins, func(name string) bool {
+		return strings.TrimSuffix(name, ":latest") == dockerspec.VolumePlugin
+	})
+}
+
+// ebsStager mounts EBS volumes for tasks; nil where there are none of them: they need the
+// volume plugin, which sees the host's devices.
+func (a *agent) ebsStager() ebs.Stager {
+	if a.host.OSType != "linux" || !a.cfg.EBSTaskAttach || !a.hasPlugin() {
+		return nil
+	}
+	return ebs.NewClient("")
 }
 
 // efsAddress gives the host names of file systems in a region.

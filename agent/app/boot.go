@@ -30,6 +30,7 @@ type agent struct {
 	loaded    *store.Loaded
 	docker    *docker.Client
 	returned  chan struct{} // Docker was found again
+	gpusCame  chan gpu.Info // GPUs that were not there at the start
 	api       *ecsapi.Client
 	discovery *ecsapi.Discovery
 	me        registration.Result
@@ -60,7 +61,7 @@ type agent struct {
 
 // boot goes through the steps of docs/spec/01 section 1.3 up to registration.
 func boot(ctx context.Context, b *base) (*agent, error) {
-	a := &agent{base: b, paths: hostpath.NewPlanner(b.cfg), returned: make(chan struct{}, 1)}
+	a := &agent{base: b, paths: hostpath.NewPlanner(b.cfg), returned: make(chan struct{}, 1), gpusCame: make(chan gpu.Info)}
 	err := a.prepare(ctx)
 	if err == nil {
 		err = a.register(ctx)

@@ -25,6 +25,8 @@ func (a *agent) keepOffer(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case info := <-a.gpusCame:
+			a.offerGPUs(ctx, info)
 		case <-a.returned:
 			if err := a.renewOffer(ctx); err != nil && ctx.Err() == nil {
 				a.log.Error("another docker engine is here, and ECS still counts on what the former could do: restart the agent to register anew", zap.Error(err))
@@ -49,7 +51,12 @@ func (a *agent) renewOffer(ctx context.Context) error {
 		return nil
 	}
 	a.log.Info("the docker engine can do other things than before: registering again", zap.Strings("new", came), zap.Strings("gone", went))
-	if _, err = registration.Register(ctx, a.registrationMeans(), a.offer(a.me.InstanceARN, a.me.Cluster, "", attributes)); err != nil {
+	return a.presentAgain(ctx, attributes)
+}
+
+// presentAgain registers the instance again, as the one that it is.
+func (a *agent) presentAgain(ctx context.Context, attributes []capability.Attribute) error {
+	if _, err := registration.Register(ctx, a.registrationMeans(), a.offer(a.me.InstanceARN, a.me.Cluster, "", attributes)); err != nil {
 		return err
 	}
 	a.offered = attributes

@@ -177,6 +177,9 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 	if volumes != nil {
 		parts = append(parts, part{"volumes", volumes.Run})
 	}
+	if a.cfg.GPUSupport && len(a.gpus.GPUIDs) == 0 {
+		parts = append(parts, part{"GPUs", a.awaitGPUs})
+	}
 	if images.cleaner != nil {
 		parts = append(parts, part{"image clean-up", images.cleaner.Run})
 	}

@@ -266,6 +266,22 @@ func free[K comparable](used map[K]int, keys []K) bool {
 	return true
 }
 
+// addGPUs takes note of GPUs that came.
+func (a *admission) addGPUs(ids []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.capacity.GPUs = slices.Clone(a.capacity.GPUs)
+	for _, id := range ids {
+		if !slices.Contains(a.capacity.GPUs, id) {
+			a.capacity.GPUs = append(a.capacity.GPUs, id)
+		}
+	}
+}
+
+// AddGPUs tells of GPUs that came to the host after the start; tasks can have them from
+// now on.
+func (e *Engine) AddGPUs(ids []string) { e.admission.addGPUs(ids) }
+
 // possible reports whether the demand would fit an idle host.
 func (a *admission) possible(d *demand) bool {
 	for _, p := range d.tcp {

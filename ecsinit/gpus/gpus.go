@@ -54,7 +54,7 @@ func (f Finder) Find(ctx context.Context) (gpu.Info, error) {
 		return info, nil
 	}
 	// The driver says the same in files, once a device was opened.
-	read, readErr := f.read()
+	read, readErr := gpu.OfDriver(f.Root)
 	if readErr != nil {
 		return gpu.Info{}, errors.Join(err, readErr)
 	}
@@ -109,7 +109,7 @@ func (f Finder) ask(ctx context.Context) (info gpu.Info, err error) {
 	}
 	for line := range strings.Lines(text) {
 		driver, id, _ := strings.Cut(line, ",")
-		if id = strings.TrimSpace(id); isID(id) && !slices.Contains(info.GPUIDs, id) {
+		if id = strings.TrimSpace(id); gpu.IsID(id) && !slices.Contains(info.GPUIDs, id) {
 			info.DriverVersion = strings.TrimSpace(driver)
 			info.GPUIDs = append(info.GPUIDs, id)
 		}
@@ -118,57 +118,6 @@ func (f Finder) ask(ctx context.Context) (info gpu.Info, err error) {
 		return gpu.Info{}, fmt.Errorf("nvidia-smi names no GPU: %q", text)
 	}
 	return info, nil
-}
-
-// read reads what the driver says in /proc. Its folders are named by PCI address, which
-// is the order of the driver's own count.
-func (f Finder) read() (info gpu.Info, err error) {
-	const driver = "proc/driver/nvidia"
-	text, err := fs.ReadFile(f.Root, driver+"/version")
-	if err != nil {
-		return gpu.Info{}, fmt.Errorf("read the driver's version: %w", err)
-	}
-	if info.DriverVersion = driverVersion(string(text)); info.DriverVersion == "" {
-		return gpu.Info{}, fmt.Errorf("/%s/version names no version: %q", driver, text)
-	}
-	files, _ := fs.Glob(f.Root, driver+"/gpus/*/information") // the pattern is well-formed
-	slices.Sort(files)
-	for _, name := range files {
-		text, err := fs.ReadFile(f.Root, name)
-		if err != nil {
-			continue // a device that fails is passed over
-		}
-		for line := range strings.Lines(string(text)) {
-			key, id, _ := strings.Cut(line, ":")
-			if id = strings.TrimSpace(id); strings.TrimSpace(key) == "GPU UUID" && isID(id) && !slices.Contains(info.GPUIDs, id) {
-				info.GPUIDs = append(info.GPUIDs, id)
-			}
-		}
-	}
-	if len(info.GPUIDs) == 0 {
-		return gpu.Info{}, fmt.Errorf("/%s/gpus names no GPU", driver)
-	}
-	return info, nil
-}
-
-// driverVersion is the first word of numbers and dots in the line of the kernel module.
-func driverVersion(text string) string {
-	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(line, "NVRM version:") {
-			continue
-		}
-		for _, word := range strings.Fields(line) {
-			if strings.Contains(word, ".") && strings.Trim(word, "0123456789.") == "" {
-				return word
-			}
-		}
-	}
-	return ""
-}
-
-// isID tells a UUID from what stands for an unknown one: GPU-????????-….
-func isID(s string) bool {
-	return strings.HasPrefix(s, "GPU-") && len(s) > len("GPU-") && !strings.ContainsAny(s, "? \t")
 }
 
 // Write writes the file that the agent reads. A reader sees the old or the new one.

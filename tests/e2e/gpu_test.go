@@ -6,7 +6,45 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"ecsagent/tests/harness"
 )
+
+// GPUs that are described after the start are registered and given to tasks, without a
+// restart of the agent or of what runs; after a restart they are there at once.
+func TestGPUsArriveLate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nvidia-gpu-info.json")
+	e := start(t, "ECS_ENABLE_GPU_SUPPORT=true", "ECS_GPU_INFO_FILE="+file)
+	const attribute = "ecs.capability.nvidia-driver-version.550.90.07"
+	if e.hasAttribute(attribute) {
+		t.Fatal("there is a driver already")
+	}
+	runs, before := e.running(definition(sleeper("app"))), e.instance()
+	for _, content := range []string{`{"DriverVersion":"550.90.07","GPUI`, `{"DriverVersion":"550.90.07","GPUIDs":["GPU-0a"]}`} { // half written at first
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(content, "}") {
+			e.eventually(patience, "the broken file to be told of", func() (bool, error) {
+				return strings.Contains(harness.Tail(e.AgentLog(), 200), "GPUs not known"), nil
+			})
+		}
+	}
+	e.eventually(patience, "the instance to be registered with its GPU", func() (bool, error) { return e.hasAttribute(attribute), nil })
+	equal(t, "instance", e.instance().ARN, before.ARN)
+	gpu := definition(sleeper("app", M{"resourceRequirements": []M{{"type": "GPU", "value": "1"}}}))
+	asks := func() {
+		task := e.stopped(e.launch(gpu)) // Docker has none
+		if r := e.inspect(task, "app").HostConfig.DeviceRequests; len(r) != 1 || !slices.Equal(r[0].DeviceIDs, []string{"GPU-0a"}) {
+			t.Errorf("request for devices: %+v", r)
+		}
+	}
+	asks()
+	e.Agent.Kill()
+	e.restart()
+	asks()
+	e.stop(runs.TaskARN)
+}
 
 // GPUs that host preparation described are registered, given to one task at a time and
 // asked of Docker, as an external instance does it (docs/spec/02 section 4.8). No GPU is

@@ -6,9 +6,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/engine/enginetest"
+	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
 )
 
@@ -72,4 +74,40 @@ func TestFileSystem(t *testing.T) {
 			t.Errorf("volumes %q", v)
 		}
 	})
+}
+
+// A volume that Docker finishes making after its task was cleaned up does not stay.
+func TestVolumeMadeLate(t *testing.T) {
+	in(t, func(o *Options) { o.CleanupWait = time.Minute }, func(r *rig) {
+		r.docker.Disturb(enginetest.CreateVolume, "", enginetest.Knob{Err: &runtime.Failure{
+			Reason: task.Error{Name: "DockerTimeoutError", Message: "no answer"}, Kind: runtime.ErrTimeout}})
+		spec := specOf("one", "app")
+		spec.Volumes = []task.Volume{{Name: "v", Type: task.VolumeDocker, Docker: &task.DockerVolume{Scope: "task", Driver: "slow"}}}
+		r.run(spec)
+		name := r.want(spec, task.Stopped).Volumes[0].DockerName
+		r.Sent(spec.ARN, task.Sent{Task: task.Stopped})
+		r.pass(10 * time.Minute)
+		if r.Snapshot(spec.ARN) != nil {
+			t.Fatal("not cleaned up")
+		}
+		r.docker.Disturb(enginetest.CreateVolume, "", enginetest.Knob{})
+		if _, err := r.docker.CreateVolume(t.Context(), dockerRequest(name)); err != nil {
+			t.Fatal(err)
+		}
+		r.pass(30 * time.Minute)
+		if v := r.docker.Volumes(); len(v) != 0 {
+			t.Errorf("volumes %q", v)
+		}
+		calls := len(r.docker.Calls())
+		r.pass(24 * time.Hour)
+		for _, call := range r.docker.Calls()[calls:] {
+			if call == "remove volume "+name {
+				t.Error("it is removed for ever")
+			}
+		}
+	})
+}
+
+func dockerRequest(name string) runtime.VolumeRequest {
+	return runtime.VolumeRequest{Name: name, Driver: "slow"}
 }

@@ -414,9 +414,11 @@ func TestManyAtOnce(t *testing.T) {
 		const n = 3 * maxHelpers
 		var all sync.WaitGroup
 		for i := range n {
+			p.table.waits[fmt.Sprint("fs-v", i)] = free
+		}
+		for i := range n {
 			name := fmt.Sprint("v", i)
 			p.create(name)
-			p.table.waits["fs-"+name] = free
 			for range 2 {
 				all.Go(func() {
 					if err := p.mount(name, "a"); err != nil {

@@ -114,6 +114,7 @@ func TestWatcher(t *testing.T) {
 		s.set("vol-1", nil)
 		s.set("vol-2", nil)
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		if got := strings.Join(reported, " "); got != "vol-1 vol-2" && got != "vol-2 vol-1" {
 			t.Errorf("reported %q", got)
 		}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,6 +35,11 @@ func TestCorpus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			golden(t, filepath.Join("definitions", name+".golden"), outcome(t, name))
 		})
+	}
+	for _, r := range Runs {
+		if !slices.Contains(names, r.Name) {
+			t.Errorf("%s is to be run, and is not there", r.Name)
+		}
 	}
 }
 

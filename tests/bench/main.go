@@ -72,8 +72,8 @@ type bench struct {
 }
 
 func main() {
-	if os.Getenv(bareVariable) != "" {
-		if err := serveBare(); err != nil {
+	if role := os.Getenv(bareVariable); role != "" {
+		if err := beBare(role); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
@@ -94,6 +94,19 @@ func main() {
 		stop()
 		os.Exit(1)
 	}
+}
+
+// beBare is a process that others are measured against.
+func beBare(role string) error {
+	if role != bareClient {
+		return serveBare()
+	}
+	rounds, err := strconv.Atoi(os.Args[2])
+	if err != nil {
+		return err
+	}
+	b := &bench{ctx: context.Background(), host: os.Getenv("DOCKER_HOST"), ref: os.Args[1]}
+	return b.beClient(rounds)
 }
 
 func run(ctx context.Context, s settings) (err error) {

@@ -92,13 +92,21 @@ func scenario(ctx context.Context, t *testing.T, s *lab.Site) {
 	}
 	family := lab.Name("m")
 	// One that is there already, so that it is looked at.
-	if _, err := bench.Docker.VolumeCreate(ctx, volume.CreateOptions{Name: family + "-shared"}); err != nil {
+	if _, err := s.Lab.Docker.VolumeCreate(ctx, volume.CreateOptions{Name: family + "-shared"}); err != nil {
 		t.Fatal(err)
 	}
 	run, once := launch(ctx, t, s, service(s, family)), launch(ctx, t, s, job(s, family))
 	app := await(ctx, t, s, run, "RUNNING").Container("app")
-	if err := harness.AwaitTermHandler(ctx, bench.Docker, app.RuntimeID); err != nil {
+	if err := harness.AwaitTermHandler(ctx, s.Lab.Docker, app.RuntimeID); err != nil {
 		t.Fatal(err)
+	}
+	info, err := s.Lab.Docker.ContainerInspect(ctx, app.RuntimeID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := info.NetworkSettings.SandboxKey
+	if !lab.HoldsNamespace(namespace) {
+		t.Errorf("the network namespace %q of a container that runs is none", namespace)
 	}
 	ended := await(ctx, t, s, once, "STOPPED")
 	if code := exitOf(ended.Container("once")); code != "7" {
@@ -115,14 +123,13 @@ func scenario(ctx context.Context, t *testing.T, s *lab.Site) {
 	if code, err := s.End(); err != nil || code != 0 {
 		t.Errorf("exit code %d of the agent: %v", code, err)
 	}
-	happened, err := s.Record.Events()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range lab.Violations(happened, lab.Reports(s.Plane)) {
+	for _, v := range lab.Violations(s.Record.Events(), lab.Reports(s.Plane)) {
 		t.Error(v)
 	}
 	nothingLeft(ctx, t, s, family)
+	if lab.HoldsNamespace(namespace) {
+		t.Errorf("network namespace %s is left", namespace)
+	}
 }
 
 // TestEveryFailpointIsPassed: the table of names is what the code has.

@@ -23,11 +23,12 @@ var moves = []struct {
 	what   string
 	weight int
 }{
-	{"run a task", 12}, {"stop a task", 6},
-	{"kill the agent", 4}, {"kill the control plane", 1},
-	{"cut connections", 2}, {"network gone", 2}, {"network silent", 1}, {"connections forgotten", 1}, {"network slow", 1},
-	{"ECS fails", 2},
-	{"event streams end", 2}, {"Docker fails", 2}, {"Docker slow", 2}, {"Docker silent", 1}, {"Docker gone", 1},
+	{"run a task", 24}, {"stop a task", 12},
+	{"kill the agent", 8}, {"kill the control plane", 2},
+	{"cut connections", 4}, {"network gone", 4}, {"network silent", 2}, {"connections forgotten", 2}, {"network slow", 2},
+	{"ECS fails", 4},
+	{"event streams end", 4}, {"Docker fails", 4}, {"Docker slow", 4}, {"Docker silent", 2}, {"Docker gone", 2},
+	{"kill the engine", 1}, {"ask for credentials", 12},
 }
 
 // The longest pause between two steps, and the longest fault.

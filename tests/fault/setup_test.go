@@ -54,16 +54,51 @@ func site(t *testing.T, agent ...string) (context.Context, *lab.Site) {
 
 func siteWithin(t *testing.T, limit time.Duration, agent ...string) (context.Context, *lab.Site) {
 	t.Helper()
+	needEngine(t)
+	return siteOn(t, bench, limit, agent...)
+}
+
+func needEngine(t *testing.T) {
+	t.Helper()
 	if bench == nil {
 		t.Skip("ECS_TEST_DOCKER_HOST is not set; make test sets it")
 	}
+}
+
+// ownEngine is the lab with an engine of the test's own, which it may kill.
+func ownEngine(t *testing.T) (*lab.Lab, *lab.Dockerd) {
+	t.Helper()
+	needEngine(t)
+	dir, err := os.MkdirTemp("", "ecs-dockerd-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := lab.StartDockerd(dir, filepath.Join("..", "..", "scripts"))
+	t.Cleanup(func() {
+		if err := d.Purge(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := bench.On(d.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l, d
+}
+
+func siteOn(t *testing.T, l *lab.Lab, limit time.Duration, agent ...string) (context.Context, *lab.Site) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	dir, err := os.MkdirTemp("", "ecs-fault-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := bench.NewSite(ctx, dir, agent...)
+	s, err := l.NewSite(ctx, dir, agent...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +199,7 @@ func exitOf(c harness.Container) string {
 func cleanedUp(ctx context.Context, t *testing.T, s *lab.Site) {
 	t.Helper()
 	err := harness.Poll(ctx, "the tasks to be cleaned up", func(ctx context.Context) (bool, error) {
-		list, err := s.Containers(ctx, bench.Docker)
+		list, err := s.Containers(ctx, s.Lab.Docker)
 		if err != nil || len(list) > 0 {
 			return false, fmt.Errorf("%d containers left: %w", len(list), err)
 		}
@@ -180,21 +215,21 @@ func cleanedUp(ctx context.Context, t *testing.T, s *lab.Site) {
 // agent must have ended.
 func nothingLeft(ctx context.Context, t *testing.T, s *lab.Site, family string) {
 	t.Helper()
-	volumes, err := bench.Docker.VolumeList(ctx, volume.ListOptions{})
+	volumes, err := s.Lab.Docker.VolumeList(ctx, volume.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range volumes.Volumes {
 		switch {
 		case v.Name == family+"-shared":
-			if err := bench.Docker.VolumeRemove(ctx, v.Name, true); err != nil {
+			if err := s.Lab.Docker.VolumeRemove(ctx, v.Name, true); err != nil {
 				t.Error(err)
 			}
 		case strings.HasPrefix(v.Name, "ecs-"+family):
 			t.Errorf("volume %s is left", v.Name)
 		}
 	}
-	list, err := bench.Docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("name", "ecs-"+family))})
+	list, err := s.Lab.Docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("name", "ecs-"+family))})
 	if err != nil || len(list) > 0 {
 		t.Errorf("containers left: %v %v", list, err)
 	}
@@ -232,8 +267,7 @@ func nothingLeft(ctx context.Context, t *testing.T, s *lab.Site, family string) 
 // tasksOf lists the tasks that Docker or ECS heard of.
 func tasksOf(s *lab.Site) []string {
 	seen := map[string]bool{}
-	happened, _ := s.Record.Events()
-	for _, e := range happened {
+	for _, e := range s.Record.Events() {
 		seen[e.Task] = true
 	}
 	for _, r := range lab.Reports(s.Plane) {

@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"ecsagent/tests/harness"
 	"ecsagent/tests/lab"
 	"ecsagent/tests/proxy"
 )
@@ -32,6 +34,8 @@ const (
 	settle = 8 * time.Minute
 	// crowd is how many tasks run at once, at most.
 	crowd = 12
+	// role is the task role of every task.
+	role = "arn:aws:iam::123456789012:role/soak"
 )
 
 // TestSoak: random tasks under random faults, from a seed. Nothing is lost, done twice
@@ -42,8 +46,9 @@ func TestSoak(t *testing.T) {
 		*seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
 	t.Logf("seed %d: repeat with make soak FOR=%v SEED=%d", *seed, *soakFor, *seed)
-	ctx, site := siteWithin(t, *soakFor*3+settle+2*time.Minute, "ECS_CONTAINER_STOP_TIMEOUT=5s")
-	s := &soak{t: t, ctx: ctx, Site: site, dice: newDice(*seed), begun: time.Now(), counts: make(map[string]int)}
+	l, engine := ownEngine(t)
+	ctx, site := siteOn(t, l, *soakFor*3+settle+2*time.Minute, "ECS_CONTAINER_STOP_TIMEOUT=5s")
+	s := &soak{t: t, ctx: ctx, Site: site, engine: engine, dice: newDice(*seed), begun: time.Now(), counts: make(map[string]int)}
 	defer s.write()
 	if err := site.Keep(); err != nil {
 		t.Fatal(err)
@@ -63,6 +68,7 @@ type soak struct {
 	t   *testing.T
 	ctx context.Context
 	*lab.Site
+	engine *lab.Dockerd
 	dice   *dice
 	begun  time.Time
 	shapes []string // task definitions
@@ -72,6 +78,8 @@ type soak struct {
 	calls  atomic.Int64   // that were made to fail, in all
 
 	docker, slow, silent, ecs level
+	crashed                   atomic.Bool // the engine, and it is not back
+	credentials               atomic.Int64
 }
 
 // level is how many faults of a kind are up. Its channel is closed when none is.
@@ -129,6 +137,7 @@ func (s *soak) define() {
 		{"containerDefinitions": []M{sh(s.Site, "stubborn", "trap '' TERM; sleep 3600 & while :; do wait; done", M{"stopTimeout": 2})}},
 	} {
 		shape["family"], shape["networkMode"] = fmt.Sprintf("%s-%d", s.Cluster, i), "bridge"
+		shape["taskRoleArn"] = role
 		arn, err := s.ECS.Register(s.ctx, shape)
 		if err != nil {
 			s.t.Fatal(err)
@@ -201,6 +210,10 @@ func (s *soak) take(step step) {
 		s.during(step, s.silent.raise)
 	case "Docker gone":
 		s.during(step, s.Engine.Down)
+	case "kill the engine":
+		s.crash(step)
+	case "ask for credentials":
+		s.ending.Go(func() { s.ask(step.pick) })
 	default:
 		s.t.Errorf("no such step: %q", step.what)
 	}
@@ -225,6 +238,112 @@ func (s *soak) during(step step, fault func(on bool)) {
 		s.until(time.Now().Add(step.lasts))
 		fault(false)
 	})
+}
+
+// crash kills the engine, which comes back at once. Every second time it goes on with the
+// containers that run, as it does where it is told to; else it stops them.
+func (s *soak) crash(step step) {
+	if !s.crashed.CompareAndSwap(false, true) {
+		return
+	}
+	if err := s.engine.Kill(); err != nil {
+		s.t.Error(err)
+		return
+	}
+	s.ending.Go(func() {
+		if err := s.engine.Relaunch(s.ctx, step.pick%2 == 0); err != nil {
+			s.t.Error(err)
+			return
+		}
+		s.crashed.Store(false)
+	})
+}
+
+// ask gets the credentials of a container that runs. The agent may be down; but to refuse
+// them is to have lost them.
+func (s *soak) ask(pick int) {
+	ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second)
+	defer cancel()
+	running := s.holders(ctx)
+	if len(running) == 0 {
+		return
+	}
+	id := running[pick%len(running)]
+	status, err := s.fetch(ctx, id)
+	switch {
+	case err != nil || status >= 500 || status == http.StatusTooManyRequests:
+	case status == http.StatusOK:
+		s.credentials.Add(1)
+	case slices.Contains(s.holders(ctx), id):
+		s.t.Errorf("lost: the credentials of container %s, which runs, were refused with %d", id, status)
+	}
+}
+
+// holders lists the containers that run; none while the engine does not tell.
+func (s *soak) holders(ctx context.Context) []string {
+	all, err := s.Containers(ctx, s.Lab.Docker)
+	if err != nil {
+		return nil
+	}
+	var ids []string
+	for _, c := range all {
+		if c.State == "running" {
+			ids = append(ids, c.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// fetch asks the agent for a container's credentials with what is in its environment.
+func (s *soak) fetch(ctx context.Context, id string) (status int, err error) {
+	info, err := s.Lab.Docker.ContainerInspect(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	const variable = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI="
+	i := slices.IndexFunc(info.Config.Env, func(v string) bool { return strings.HasPrefix(v, variable) })
+	if i < 0 {
+		return 0, fmt.Errorf("container %s has no %s", id, variable)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.TaskEndpoint+strings.TrimPrefix(info.Config.Env[i], variable), nil)
+	if err != nil {
+		return 0, err
+	}
+	request.Close = true // connections would outlive the agent
+	reply, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer reply.Body.Close()
+	var got struct{ RoleArn, AccessKeyID, SecretAccessKey, Token string }
+	if reply.StatusCode != http.StatusOK {
+		return reply.StatusCode, nil
+	}
+	if err := json.NewDecoder(reply.Body).Decode(&got); err != nil {
+		return 0, err
+	}
+	if got.RoleArn != role || got.AccessKeyID == "" || got.SecretAccessKey == "" || got.Token == "" {
+		s.t.Errorf("container %s got the credentials of role %q, key %q; want those of %s", id, got.RoleArn, got.AccessKeyID, role)
+	}
+	return reply.StatusCode, nil
+}
+
+// haveCredentials waits until each container that runs has its credentials, now that
+// nothing fails any more.
+func (s *soak) haveCredentials(ctx context.Context) {
+	for _, id := range s.holders(ctx) {
+		err := harness.Poll(ctx, "the credentials of container "+id, func(ctx context.Context) (bool, error) {
+			status, err := s.fetch(ctx, id)
+			if err != nil {
+				return !slices.Contains(s.holders(ctx), id), err
+			}
+			return status == http.StatusOK || !slices.Contains(s.holders(ctx), id), fmt.Errorf("status %d", status)
+		})
+		if err != nil {
+			s.t.Errorf("lost: %v", err)
+		}
+	}
 }
 
 // run starts a task, unless enough of them run already or nobody can place it now.
@@ -319,6 +438,7 @@ func (s *soak) heal() {
 func (s *soak) finish() {
 	ctx, cancel := context.WithTimeout(s.ctx, settle)
 	defer cancel()
+	s.haveCredentials(ctx)
 	running, err := s.tasks(ctx, "RUNNING")
 	if err != nil {
 		s.t.Fatal(err)
@@ -353,15 +473,15 @@ func (s *soak) finish() {
 
 // check looks at the record, and at what is left.
 func (s *soak) check() {
-	happened, err := s.Record.Events()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	happened := s.Record.Events()
 	reports := lab.Reports(s.Plane)
 	for _, v := range append(lab.Violations(happened, reports), lab.WrongExits(happened, reports)...) {
 		s.t.Error(v)
 	}
 	nothingLeft(s.ctx, s.t, s.Site, s.Cluster)
+	if left, err := s.engine.Namespaces(); err != nil || len(left) > 0 {
+		s.t.Errorf("network namespaces are left: %v %v", left, err)
+	}
 	started := 0
 	for _, e := range happened {
 		if e.Action == "start" {
@@ -369,8 +489,8 @@ func (s *soak) check() {
 		}
 	}
 	tasks := len(tasksOf(s.Site))
-	s.t.Logf("%d tasks, %d containers started, %d state changes accepted by ECS, the agent ended %d times by kills and for want of Docker, %d calls made to fail, %v in all; %v",
-		tasks, started, len(reports), s.Deaths(), s.calls.Load(), time.Since(s.begun).Round(time.Second), s.counts)
+	s.t.Logf("%d tasks, %d containers started, %d state changes accepted by ECS, the agent ended %d times by kills and for want of Docker, %d calls made to fail, credentials had %d times, %v in all; %v",
+		tasks, started, len(reports), s.Deaths(), s.calls.Load(), s.credentials.Load(), time.Since(s.begun).Round(time.Second), s.counts)
 	if tasks == 0 || started == 0 {
 		s.t.Error("nothing happened")
 	}
@@ -392,10 +512,8 @@ func (s *soak) write() {
 	}
 	var out bytes.Buffer
 	lines := json.NewEncoder(&out)
-	happened, err := s.Record.Events()
-	if err != nil {
-		s.t.Error(err)
-	}
+	happened := s.Record.Events()
+	var err error
 	for _, line := range s.lines {
 		err = lines.Encode(line)
 	}

@@ -25,6 +25,7 @@ type Lab struct {
 	Programs string // folder of ecs-agent, with failpoints, and ecs-local
 	Docker   *docker.Client
 	registry *registry.Server
+	guest    bool // on programs and a registry of another
 }
 
 // Open builds the programs and pushes the image. host is a DOCKER_HOST.
@@ -55,6 +56,15 @@ func Open(ctx context.Context, host string) (l *Lab, err error) {
 	return l, err
 }
 
+// On is the same lab with another engine. It is to be closed before the one it is made of.
+func (l *Lab) On(host string) (*Lab, error) {
+	cli, err := docker.NewClientWithOpts(docker.WithHost(host), docker.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, fmt.Errorf("make a Docker client: %w", err)
+	}
+	return &Lab{Host: host, Programs: l.Programs, Docker: cli, registry: l.registry, guest: true}, nil
+}
+
 // Image pushes an image with a shell that no engine has yet and returns its reference.
 func (l *Lab) Image(ctx context.Context) (string, error) {
 	name := Name("i")
@@ -68,10 +78,10 @@ func (l *Lab) Image(ctx context.Context) (string, error) {
 
 // Close ends the registry and removes the programs.
 func (l *Lab) Close() {
-	if l.registry != nil {
+	if l.registry != nil && !l.guest {
 		l.registry.Kill()
 	}
-	if l.Programs != "" {
+	if l.Programs != "" && !l.guest {
 		_ = os.RemoveAll(l.Programs)
 	}
 	if l.Docker != nil {

@@ -34,42 +34,57 @@ type Record struct {
 
 	mu     sync.Mutex
 	events []Event
-	err    error
+	seen   map[Event]bool
 }
 
-func watch(ctx context.Context, cli *docker.Client, cluster string) (*Record, error) {
+// again is the pause before the events are asked for once more after their stream ended.
+const again = 50 * time.Millisecond
+
+// watch records until it is closed. A stream that ends, as with the engine, is taken up
+// where it ended; what an engine has forgotten by then nobody can tell.
+func watch(ctx context.Context, cli *docker.Client, cluster string) *Record {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &Record{cancel: cancel, done: make(chan struct{})}
-	messages, errs := cli.Events(ctx, events.ListOptions{
-		Since:   fmt.Sprint(time.Now().Unix()),
-		Filters: filters.NewArgs(filters.Arg("type", "container"), filters.Arg("label", "com.amazonaws.ecs.cluster="+cluster)),
-	})
-	go func() {
-		defer close(r.done)
+	r := &Record{cancel: cancel, done: make(chan struct{}), seen: make(map[Event]bool)}
+	since := time.Now()
+	follow := func() {
+		messages, errs := cli.Events(ctx, events.ListOptions{
+			Since:   fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()),
+			Filters: filters.NewArgs(filters.Arg("type", "container"), filters.Arg("label", "com.amazonaws.ecs.cluster="+cluster)),
+		})
 		for {
 			select {
 			case m := <-messages:
 				r.add(m)
-			case err := <-errs:
-				if ctx.Err() == nil {
-					r.mu.Lock()
-					r.err = err
-					r.mu.Unlock()
-				}
+				since = time.Unix(0, m.TimeNano)
+			case <-errs:
 				return
 			}
 		}
+	}
+	go func() {
+		defer close(r.done)
+		for ctx.Err() == nil {
+			follow()
+			select {
+			case <-time.After(again):
+			case <-ctx.Done():
+			}
+		}
 	}()
-	return r, nil
+	return r
 }
 
 func (r *Record) add(m events.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.events = append(r.events, Event{
+	e := Event{
 		At: time.Unix(0, m.TimeNano), Action: string(m.Action), ID: m.Actor.ID, Exit: m.Actor.Attributes["exitCode"],
 		Task: m.Actor.Attributes[harness.LabelTaskARN], Container: m.Actor.Attributes[harness.LabelContainer],
-	})
+	}
+	if !r.seen[e] { // an event may come twice around the end of a stream
+		r.seen[e] = true
+		r.events = append(r.events, e)
+	}
 }
 
 func (r *Record) close() {
@@ -78,10 +93,10 @@ func (r *Record) close() {
 }
 
 // Events returns what happened so far.
-func (r *Record) Events() ([]Event, error) {
+func (r *Record) Events() []Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.events), r.err
+	return slices.Clone(r.events)
 }
 
 // Report is a SubmitTaskStateChange that ECS has accepted.

@@ -70,8 +70,8 @@ func (l *Lab) NewSite(ctx context.Context, dir string, agent ...string) (*Site, 
 	}
 	s.Plane.SetPublic("http://" + s.Link.Address())
 	s.Endpoint = s.Link.Address()
-	s.Record, err = watch(ctx, l.Docker, s.Cluster)
-	return s, err
+	s.Record = watch(ctx, l.Docker, s.Cluster)
+	return s, nil
 }
 
 // Keep starts the agent and starts it again whenever it ends. env is for the first start.

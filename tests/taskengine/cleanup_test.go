@@ -93,7 +93,7 @@ func (labelled) Owns(c *runtime.Container) bool { return c.Labels[runtime.LabelT
 // time (docs/spec/02 section 5.6).
 func TestOthersAreCleanedUp(t *testing.T) {
 	d := startDockerd(t)
-	raw, err := dockerclient.NewClientWithOpts(dockerclient.WithHost(d.host), dockerclient.WithAPIVersionNegotiation())
+	raw, err := dockerclient.NewClientWithOpts(dockerclient.WithHost(d.Host), dockerclient.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestOthersAreCleanedUp(t *testing.T) {
 	h.container("task", h.image("task:1"), map[string]string{runtime.LabelTaskARN: "arn"}, "true")
 	all := h.has()
 
-	docker, err := agentdocker.New(t.Context(), agentdocker.Options{Host: d.host})
+	docker, err := agentdocker.New(t.Context(), agentdocker.Options{Host: d.Host})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,20 +2,18 @@ package taskengine
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"ecsagent/agent/task"
+	"ecsagent/tests/lab"
 )
 
 // dockerd is a Docker engine of a test's own, which it may end and replace.
 type dockerd struct {
-	t    *testing.T
-	dir  string
-	host string
+	*lab.Dockerd
+	t *testing.T
 }
 
 func startDockerd(t *testing.T) *dockerd {
@@ -30,41 +28,15 @@ func startDockerd(t *testing.T) *dockerd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dockerd{t: t, dir: dir}
-	t.Cleanup(func() { d.script("purge") })
-	d.host = strings.TrimSpace(d.script("start"))
+	d := &dockerd{t: t}
+	d.Dockerd, err = lab.StartDockerd(dir, filepath.Join("..", "..", "scripts"))
+	t.Cleanup(func() { d.must(d.Purge()) })
+	d.must(err)
 	return d
 }
 
-// script runs scripts/engine for this engine.
-func (d *dockerd) script(command string) string {
+func (d *dockerd) must(err error) {
 	d.t.Helper()
-	cmd := exec.Command(filepath.Join("..", "..", "scripts", "engine"), command) // on purpose: it ends by itself
-	cmd.Env = append(os.Environ(), "ECSAGENT_ENGINE_DIR="+d.dir, "ECSAGENT_ENGINE_PRIVATE=1", "DOCKER_HOST=")
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		d.t.Fatalf("scripts/engine %s: %v\n%s", command, err, errs.String())
-	}
-	return string(out)
-}
-
-// crash ends the engine the hard way.
-func (d *dockerd) crash() {
-	d.t.Helper()
-	text, err := os.ReadFile(filepath.Join(d.dir, "docker.pid"))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || pid <= 1 {
-		d.t.Fatalf("process %q: %v", text, err)
-	}
-	process, err := os.FindProcess(pid)
-	if err == nil {
-		err = process.Kill()
-	}
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -75,17 +47,17 @@ func (d *dockerd) crash() {
 func TestEngineCrashesAndIsReplaced(t *testing.T) {
 	d := startDockerd(t)
 	s := noTrouble()
-	s.host = d.host
+	s.host = d.Host
 	r := newRig(t, s)
 	crashed, removed := r.spec(sleeper("app")), r.spec(sleeper("app"))
 	r.runs(crashed)
-	d.crash()
+	d.must(d.Kill())
 	r.ask(crashed) // a stop that finds nobody
 	r.waitsFor(crashed, "Docker to stop container app")
 	late := r.spec(sleeper("app")) // a start that finds nobody
 	r.run(late)
 	r.never(crashed, task.Stopped)
-	d.script("start")
+	d.must(d.Start())
 	st := r.becomes(crashed, task.Stopped)
 	if exitOf(&st.Containers[0]) == "none" && reasonOf(&st.Containers[0]) == "" {
 		t.Errorf("nobody can tell how the container ended: %s", pretty(st))
@@ -101,9 +73,9 @@ func TestEngineCrashesAndIsReplaced(t *testing.T) {
 
 	r.runs(removed)
 	r.proxy.Down(true) // the agent hears nothing of the change
-	d.script("purge")
+	d.must(d.Purge())
 	r.never(removed, task.Stopped)
-	d.script("start")
+	d.must(d.Start())
 	r.never(removed, task.Stopped)
 	r.proxy.Down(false)
 	st = r.becomes(removed, task.Stopped)

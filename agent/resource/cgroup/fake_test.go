@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ type fakeTree struct {
 	nodes    map[string]*node
 	readOnly bool
 	deaf     bool // subtree_control takes what is written and forgets it
+	immortal bool // nothing can be killed
 	busy     int  // so many removals fail, as after a process has just ended
 	writes   int
 }
@@ -174,6 +176,22 @@ func (t *fakeTree) Rmdir(name string) error {
 		return fail("rmdir", name, syscall.EBUSY)
 	}
 	delete(t.nodes, name)
+	return nil
+}
+
+// Kill ends a process everywhere.
+func (t *fakeTree) Kill(list string, pid int) error {
+	if _, err := t.file("read", list); err != nil {
+		return err
+	}
+	if t.immortal {
+		return syscall.EPERM
+	}
+	for _, n := range t.nodes {
+		if n.files["cgroup.procs"] == strconv.Itoa(pid) {
+			n.files["cgroup.procs"] = ""
+		}
+	}
 	return nil
 }
 

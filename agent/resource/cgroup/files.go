@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +26,8 @@ type files interface {
 	Mkdir(name string) error
 	Rmdir(name string) error
 	Made(name string) (time.Time, error) // when a directory was made, or changed last
+	// Kill kills a process while it is in a list of processes (cgroup.procs).
+	Kill(list string, pid int) error
 }
 
 // osFiles is the host's.
@@ -73,6 +77,24 @@ func (osFiles) Made(name string) (time.Time, error) {
 	return info.ModTime(), nil
 }
 
+// Kill looks into the list once more when it holds the process: the number may be another
+// one's by then.
+func (o osFiles) Kill(list string, pid int) error {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = p.Release() }()
+	text, err := o.Read(list)
+	if err != nil || !slices.Contains(strings.Fields(text), strconv.Itoa(pid)) {
+		return err
+	}
+	if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
 // ensure makes a cgroup unless it is there.
 func ensure(f files, dir string) error {
 	if err := f.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -100,6 +122,40 @@ func populated(f files, dir string) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// killTree kills the processes in a cgroup and below it and returns which they were.
+// Those of another pid namespace have no number here: they stay.
+func killTree(f files, dir string) (ended []int, err error) {
+	list := path.Join(dir, "cgroup.procs")
+	text, err := f.Read(list)
+	if gone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var failed []error
+	for word := range strings.FieldsSeq(text) {
+		pid, err := strconv.Atoi(word)
+		if err != nil || pid <= 1 {
+			continue
+		}
+		if err := f.Kill(list, pid); err != nil && !gone(err) {
+			failed = append(failed, fmt.Errorf("kill process %d: %w", pid, err))
+			continue
+		}
+		ended = append(ended, pid)
+	}
+	children, err := f.Dirs(dir)
+	if err != nil && !gone(err) {
+		failed = append(failed, err)
+	}
+	for _, c := range children {
+		pids, err := killTree(f, path.Join(dir, c))
+		ended, failed = append(ended, pids...), append(failed, err)
+	}
+	return ended, errors.Join(failed...)
 }
 
 // removeTree removes a cgroup and the empty ones below it. One that is not there

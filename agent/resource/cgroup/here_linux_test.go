@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,8 +115,15 @@ func TestHere(t *testing.T) {
 	if got := m.read(t, s, "pids.max"); got != "20" {
 		t.Errorf("after that pids.max is %q", got)
 	}
-	_ = run.Process.Kill()
-	_ = run.Wait()
+	ended := make(chan error, 1)
+	go func() { ended <- run.Wait() }()
+	if pids, err := m.KillRest(s.ID()); err != nil || !slices.Equal(pids, []int{run.Process.Pid}) {
+		t.Errorf("killed %v, want process %d: %v", pids, run.Process.Pid, err)
+	}
+	var exit *exec.ExitError
+	if err := <-ended; !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("the process ended with %v, want SIGKILL", err)
+	}
 	for range 2 {
 		if err := m.Remove(t.Context(), s); err != nil {
 			t.Errorf("remove: %v", err)

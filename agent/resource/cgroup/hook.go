@@ -53,8 +53,21 @@ func (h Hook) Provision(ctx context.Context, s *task.Snapshot, _ *task.Resource)
 	return given(parent), err
 }
 
-// CleanUp implements engine.Hook.
+// CleanUp implements engine.Hook. The task's containers are gone by then: what is still in
+// the cgroup is of one that an engine has lost, as it does when it is killed between making
+// a container's first process and starting it, and nobody else would end it.
 func (h Hook) CleanUp(ctx context.Context, s *task.Snapshot, _ *task.Resource, _ map[string]string) error {
+	err := h.Remove(ctx, s.Spec)
+	if !errors.Is(err, ErrBusy) {
+		return err
+	}
+	ended, killErr := h.KillRest(s.ID())
+	if len(ended) > 0 {
+		h.opt.Log.Warn("processes ended that were left of a task whose containers are removed", zap.String("task", s.ARN), zap.Ints("pids", ended))
+	}
+	if killErr != nil {
+		return errors.Join(err, killErr)
+	}
 	return h.Remove(ctx, s.Spec)
 }
 

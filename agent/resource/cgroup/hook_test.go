@@ -1,8 +1,11 @@
 package cgroup
 
 import (
+	"errors"
 	"path"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,6 +102,44 @@ func TestHookSweeps(t *testing.T) {
 				}
 				if ids, err := r.List(t.Context()); err != nil || !slices.Equal(ids, []string{"busy", "known", "young"}) {
 					t.Errorf("left %q, %v", ids, err)
+				}
+			})
+		})
+	}
+}
+
+// What an engine has lost of a task is ended with it; what cannot be ended is told.
+func TestCleanUpEndsWhatIsLeft(t *testing.T) {
+	for name, make := range layouts() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, s := make(t, Settings{}), spec(1, 4)
+				if _, err := r.Create(t.Context(), s); err != nil {
+					t.Fatal(err)
+				}
+				dir := r.Layout().dir(s.ID())
+				r.tree.make(dir + "/container/nested")
+				for node, content := range r.tree.nodes {
+					if strings.HasSuffix(node, dir+"/container/nested") {
+						content.files["cgroup.procs"] = "4711"
+					}
+				}
+				h, snap := Hook{r.Manager}, &task.Snapshot{Spec: s}
+				r.tree.immortal = true
+				if err := h.CleanUp(t.Context(), snap, nil, nil); !errors.Is(err, ErrBusy) || !errors.Is(err, syscall.EPERM) {
+					t.Errorf("what cannot be killed: %v", err)
+				}
+				r.tree.immortal = false
+				if err := h.CleanUp(t.Context(), snap, nil, nil); err != nil {
+					t.Error(err)
+				}
+				for left := range r.tree.nodes {
+					if strings.Contains(left, s.ID()) {
+						t.Errorf("left %s", left)
+					}
+				}
+				if err := h.CleanUp(t.Context(), snap, nil, nil); err != nil {
+					t.Errorf("again: %v", err)
 				}
 			})
 		})

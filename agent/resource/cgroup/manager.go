@@ -48,6 +48,8 @@ type driver interface {
 	prepare(ctx context.Context) error
 	create(ctx context.Context, id string, l Limits) error
 	remove(ctx context.Context, id string) error
+	// kill kills every process in a task's cgroup and returns which they were.
+	kill(id string) ([]int, error)
 	// dirs lists the names below the tasks' parent; a name may come more than once.
 	dirs() ([]string, error)
 	// made is when the youngest part of a task's cgroup was made, or changed last.
@@ -154,6 +156,22 @@ func (m *Manager) RemoveID(ctx context.Context, id string) error {
 		return fmt.Errorf("remove cgroup of task %q: %w", id, err)
 	}
 	return nil
+}
+
+// KillRest kills every process in a task's cgroup and returns which they were. It is for
+// tasks that have no containers any more.
+func (m *Manager) KillRest(id string) ([]int, error) {
+	if m.driver == nil {
+		return nil, errNotReady
+	}
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	ended, err := m.driver.kill(id)
+	if err != nil {
+		err = fmt.Errorf("kill what is left in the cgroup of task %q: %w", id, err)
+	}
+	return ended, err
 }
 
 // List returns the ids of the tasks that have a cgroup, sorted.

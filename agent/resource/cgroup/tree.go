@@ -160,6 +160,20 @@ func (t tree) unused(id string) error {
 	return nil
 }
 
+func (t tree) kill(id string) (ended []int, err error) {
+	hs, err := t.mounts()
+	if err != nil {
+		return nil, err
+	}
+	var failed []error
+	for _, h := range hs {
+		pids, err := killTree(t.files, path.Join(h.dir, t.layout.dir(id)))
+		ended, failed = append(ended, pids...), append(failed, err)
+	}
+	slices.Sort(ended) // a process is in many hierarchies
+	return slices.Compact(ended), errors.Join(failed...)
+}
+
 // taskIDs picks the tasks' ids out of names, sorted and each once.
 func (l Layout) taskIDs(names []string) []string {
 	var ids []string

@@ -71,8 +71,10 @@ func (b *bench) beClient(rounds int) (err error) {
 		for {
 			select {
 			case <-messages:
-			case <-failed:
-				return
+			case err := <-failed: // the end of the context, or of the engine
+				if err != nil {
+					return
+				}
 			}
 		}
 	}()

@@ -56,8 +56,10 @@ func watch(ctx context.Context, cli *docker.Client, cluster string) *Record {
 			case m := <-messages:
 				r.add(m)
 				since = time.Unix(0, m.TimeNano)
-			case <-errs:
-				return
+			case err := <-errs: // the end of the context, or of the engine
+				if err != nil {
+					return
+				}
 			}
 		}
 	}

@@ -31,9 +31,10 @@ type Lab struct {
 // Open builds the programs and pushes the image. host is a DOCKER_HOST.
 func Open(ctx context.Context, host string) (l *Lab, err error) {
 	l = &Lab{Host: host}
+	made := l
 	defer func() {
 		if err != nil {
-			l.Close()
+			made.Close()
 		}
 	}()
 	if l.Docker, err = docker.NewClientWithOpts(docker.WithHost(host), docker.WithAPIVersionNegotiation()); err != nil {

@@ -180,6 +180,9 @@ func TestLifecycle(t *testing.T) {
 			pid=$(systemctl show -p MainPID --value ecs)
 			dpkg -i /root/old.deb >/root/dpkg.log 2>&1 || { cat /root/dpkg.log; exit 1; }
 			await '[ "$(systemctl show -p MainPID --value ecs)" != '$pid' ] && systemctl is-active --quiet ecs'`, -1), false},
+	}...)
+	steps = append(steps, troubles()...)
+	steps = append(steps, []step{
 		{"stopped, the host is put back and tasks run on", `
 			systemctl stop ecs
 			is "state" "$(systemctl is-active ecs || true)" inactive

@@ -265,11 +265,11 @@ func (h *host) remember(end runs.End) error {
 }
 
 // startAgain asks the service manager for another run, after an end that is none of those
-// after which it starts one by itself.
+// after which it starts one by itself. A start would be taken for the one that has failed.
 func (h *host) startAgain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, "systemctl", "start", "--no-block", "--", h.unit).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "systemctl", "restart", "--no-block", "--", h.unit).CombinedOutput(); err != nil {
 		return fmt.Errorf("start %s: %w: %s", h.unit, err, out)
 	}
 	return nil

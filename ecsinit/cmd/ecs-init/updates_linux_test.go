@@ -107,7 +107,7 @@ func TestUpdates(t *testing.T) {
 		# Another says that it must not be started again.
 		rm -f $DIR/systemctl; perform 3.0.0; init pre-start >/dev/null 2>&1; asked >/dev/null
 		has "ended for good" "$(fails 5)" "the agent on trial ended (exit code 5): the former one is started"
-		is "asked" "$(asked)" "start --no-block -- ecs.service"
+		is "asked" "$(asked)" "restart --no-block -- ecs.service"
 		has "given up" "$(init pre-start 2>&1)" "it ended for good: exit code 5; back to 1.0.0"
 
 		# One is never ready, and killed.

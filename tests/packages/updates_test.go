@@ -94,6 +94,8 @@ func updates() []step {
 			await '[ "$(how)" = FAILED ]'
 			grep -q 'check update: .*manifest.json' /var/log/ecs/ecs-agent.log
 			is "program" "$(program)" "$before"
-			is "left of what was staged" "$(find /var/cache/ecs -name '*.ecs-update.tar')" ""`, -1), false},
+			is "left of what was staged" "$(find /var/cache/ecs -name '*.ecs-update.tar')" ""
+			rm -r /etc/systemd/system/ecs-update-trial.timer.d
+			systemctl daemon-reload`, -1), false},
 	}
 }

@@ -40,6 +40,7 @@ type Engine struct {
 	look       chan struct{} // asks for a reconciliation
 
 	execs   sync.Once       // the watch of exec agents
+	begun   time.Time       // when this process took over
 	ctx     context.Context // Run's; set before started is closed
 	actors  sync.WaitGroup
 	workers sync.WaitGroup
@@ -68,6 +69,7 @@ func New(opt Options) (*Engine, error) {
 		removing:   make(map[string]bool),
 		adopting:   opt.Leftovers.Adopt,
 		quiet:      quietLooks,
+		begun:      time.Now(),
 	}
 	e.seq.Store(opt.Sequence)
 	for i := range opt.Restored {

@@ -22,6 +22,8 @@ type Execs interface {
 	StartExec(ctx context.Context, id string) error
 	InspectExec(ctx context.Context, id string) (runtime.Exec, error)
 	Processes(ctx context.Context, container string) ([]runtime.Process, error)
+	// ListExecs returns the ids of a container's further programs, as far as they are known.
+	ListExecs(ctx context.Context, container string) ([]string, error)
 	// WatchExecs tells of programs that end, and when it may have missed some.
 	WatchExecs(ctx context.Context, fn func(runtime.Event)) error
 }
@@ -58,10 +60,20 @@ func (w *stepWork) agent(ctx context.Context, r *answer) {
 		}
 	}
 	var err error
+	unknown := !w.state().StartedAt.After(w.e.begun) // an earlier process may have started it
 	for attempt, wait := 1, agentBackoff(); attempt <= agentAttempts; attempt++ {
 		if attempt > 1 && awsenv.Sleep(ctx, wait.Next()) != nil {
 			break
 		}
+		if unknown {
+			if r.done.Agent, err = w.seekAgent(ctx, execs, g); err == nil && r.done.Agent != nil {
+				return
+			}
+			if err != nil {
+				continue
+			}
+		}
+		unknown = true // an attempt that failed may have been carried out
 		if r.done.Agent, err = startAgent(ctx, execs, w.state().RuntimeID, g); err == nil {
 			return
 		}
@@ -84,7 +96,14 @@ func (w *stepWork) findAgent(ctx context.Context, execs Execs, g *task.ExecAgent
 	case !errors.Is(err, runtime.ErrNotFound):
 		return nil, err
 	}
-	list, err := execs.Processes(ctx, w.state().RuntimeID)
+	return w.seekAgent(ctx, execs, g)
+}
+
+// seekAgent finds the exec agent among the processes of its container, by the path that no
+// other container has; nil where it does not run.
+func (w *stepWork) seekAgent(ctx context.Context, execs Execs, g *task.ExecAgent) (*task.AgentRun, error) {
+	container := w.state().RuntimeID
+	list, err := execs.Processes(ctx, container)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +115,17 @@ func (w *stepWork) findAgent(ctx context.Context, execs Execs, g *task.ExecAgent
 	if i < 0 {
 		return nil, nil
 	}
-	return &task.AgentRun{ExecID: g.ExecID, PID: list[i].PID}, nil
+	run := &task.AgentRun{ExecID: g.ExecID, PID: list[i].PID}
+	ids, err := execs.ListExecs(ctx, container)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if seen, err := execs.InspectExec(ctx, id); err == nil && seen.Running && seen.PID == run.PID {
+			run.ExecID = id
+		}
+	}
+	return run, nil
 }
 
 func startAgent(ctx context.Context, execs Execs, container string, g *task.ExecAgent) (*task.AgentRun, error) {

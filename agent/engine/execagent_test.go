@@ -197,6 +197,48 @@ func TestExecAgentOverRestarts(t *testing.T) {
 	}
 }
 
+// TestExecAgentIsStartedOnce: nobody may know that it was started, because the answer was
+// lost or the agent was killed before it had written it down.
+func TestExecAgentIsStartedOnce(t *testing.T) {
+	edit := withExec("")
+	once := func(t *testing.T, r *rig, spec *task.Spec) {
+		t.Helper()
+		g := r.wantAgent(spec, task.AgentRunning, "ExecuteCommandAgent started")
+		if n := r.docker.Count(enginetest.StartExec); n != 1 {
+			t.Errorf("%d starts, want 1", n)
+		}
+		if running := r.docker.Execs(r.state(spec).Containers[0].RuntimeID); len(running) != 1 || running[0] != g.ExecID {
+			t.Errorf("%q run, and %q is known", running, g.ExecID)
+		}
+		// Its end is noticed, so that it is that one which is known.
+		r.docker.ExitExec(g.ExecID, 3)
+		synctest.Wait()
+		r.wantAgent(spec, task.AgentStopped, "ExecuteCommandAgent process exited with exit code: 3")
+	}
+	t.Run("answer lost", func(t *testing.T) {
+		in(t, edit, func(r *rig) {
+			r.docker.Disturb(enginetest.StartExec, "app", enginetest.Knob{After: errors.New("connection reset"), Times: 1})
+			spec := execSpec("one")
+			r.run(spec)
+			r.pass(time.Minute)
+			once(t, r, spec)
+		})
+	})
+	t.Run("killed", func(t *testing.T) {
+		in(t, edit, func(r *rig) {
+			r.docker.Disturb(enginetest.InspectExec, "", enginetest.Knob{Block: make(chan struct{})})
+			spec := execSpec("one")
+			r.run(spec)
+			r.wantAgent(spec, task.AgentNone, "")
+			r.stop()
+			r.docker.Disturb(enginetest.InspectExec, "", enginetest.Knob{})
+			r.pass(time.Second)
+			r.start()
+			once(t, r, spec)
+		})
+	})
+}
+
 // TestExecAgentEndMissed: after a broken event stream exec agents are looked at.
 func TestExecAgentEndMissed(t *testing.T) {
 	edit := withExec("")

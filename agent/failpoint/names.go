@@ -6,11 +6,12 @@ package failpoint
 var places = map[string][]string{
 	// Writes to the state file (agent/store). Several of them may be one entry of the
 	// journal, or one transaction of the file itself, which is commit.
-	"store": {"tasks", "state", "sent", "sequence", "delete", "meta", "images", "journal", "commit"},
+	"store": {"tasks", "state", "sent", "sequence", "delete", "meta", "images", "journal", "commit", "attachment"},
 	// Calls to Docker (agent/runtime/docker).
 	"docker": {
 		"version", "getting-info", "listing-plugins", "listing", "inspecting", "pullBegin", "pulled", "MANIFEST_PULLED",
 		"created", "started", "stopped", "removing", "creating-volume", "inspecting-volume", "removing-volume",
+		"exec-command", "start-exec-command", "inspect-exec-command", "list-processes",
 	},
 	// Calls to ECS (agent/awsenv).
 	"ecs": {"RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange"},

@@ -512,7 +512,7 @@ func TestAWSVPCKilledAtFailpoints(t *testing.T) {
 			t.Fatalf("the agent was not killed at %s", point)
 		}
 	}
-	adds := []string{"network.add-vpc-eni.before", "network.add-vpc-eni.after", "network.add-ecs-bridge.before", "network.add-ecs-bridge.after"}
+	adds := []string{"store.attachment.before", "store.attachment.after", "network.add-vpc-eni.before", "network.add-vpc-eni.after", "network.add-ecs-bridge.before", "network.add-ecs-bridge.after"}
 	dels := []string{
 		"network.del-ecs-bridge.before", "network.del-ecs-bridge.after", "network.del-vpc-eni.before", "network.del-vpc-eni.after",
 		"network.del-ecs-ipam.before", "network.del-ecs-ipam.after",

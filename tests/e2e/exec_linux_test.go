@@ -16,32 +16,10 @@ import (
 func installExec(t *testing.T, version, script string) string {
 	t.Helper()
 	dir := filepath.Join(socketDir(t), "deps")
-	bin := filepath.Join(dir, "execute-command", "bin", version)
-	certs := filepath.Join(dir, "execute-command", "certs")
-	for _, d := range []string{bin, certs} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, file := range []string{
-		filepath.Join(bin, "amazon-ssm-agent"), filepath.Join(bin, "ssm-agent-worker"), filepath.Join(bin, "ssm-session-worker"),
-		filepath.Join(certs, "tls-ca-bundle.pem"),
-	} {
-		if err := os.WriteFile(file, []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
+	if err := harness.InstallExec(dir, version, script); err != nil {
+		t.Fatal(err)
 	}
 	return dir
-}
-
-// agentOf is the exec agent of a container as ECS shows it.
-func agentOf(task harness.Task, container string) string {
-	for _, g := range task.Container(container).ManagedAgents {
-		if g.Name == "ExecuteCommandAgent" {
-			return g.LastStatus + ": " + g.Reason
-		}
-	}
-	return "none"
 }
 
 // The exec agent, played by a script, is put into the containers, started, started again
@@ -59,7 +37,7 @@ mkfifo /tmp/end-$$; echo $$ >>/var/log/amazon/ssm/pids; read code </tmp/end-$$; 
 	arn := e.launch(definition(sleeper("app"), sleeper("side", M{"essential": false})))
 	awaitAgent := func(container, want string) harness.Task {
 		t.Helper()
-		task, err := e.ECS.Await(e.ctx, arn, "its exec agent to be "+want, func(task harness.Task) bool { return agentOf(task, container) == want })
+		task, err := e.ECS.Await(e.ctx, arn, "its exec agent to be "+want, func(task harness.Task) bool { return task.Container(container).ExecAgent() == want })
 		if err != nil {
 			t.Fatalf("%v\n%s", err, pretty(task))
 		}
@@ -110,7 +88,7 @@ mkfifo /tmp/end-$$; echo $$ >>/var/log/amazon/ssm/pids; read code </tmp/end-$$; 
 		t.Errorf("the exec agent that ran on was started again: %q", said)
 	}
 	task = e.stop(arn)
-	equal(t, "the exec agent of a container that ended", agentOf(task, "app"), "STOPPED: Received Container Stopped event")
+	equal(t, "the exec agent of a container that ended", task.Container("app").ExecAgent(), "STOPPED: Received Container Stopped event")
 	e.eventually(time.Minute, "the logs to be removed", func() (bool, error) {
 		_, err := os.Stat(filepath.Dir(logs))
 		return os.IsNotExist(err), nil

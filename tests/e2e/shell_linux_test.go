@@ -183,7 +183,7 @@ func TestExecuteCommand(t *testing.T) {
 	e.ECS.ExecuteCommand = true
 	arn := e.launch(definition(sleeper("app"), sleeper("side", M{"entryPoint": []string{"sh", "-c"}, "command": []string{"cd /tmp; sleep 3600 & while :; do wait; done"}})))
 	if _, err := e.ECS.Await(e.ctx, arn, "its exec agents to run", func(task harness.Task) bool {
-		return strings.HasPrefix(agentOf(task, "app"), "RUNNING") && strings.HasPrefix(agentOf(task, "side"), "RUNNING")
+		return strings.HasPrefix(task.Container("app").ExecAgent(), "RUNNING") && strings.HasPrefix(task.Container("side").ExecAgent(), "RUNNING")
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -36,8 +38,11 @@ var nths = map[string][]int{
 var skipped = func() map[string]string {
 	out := map[string]string{}
 	for _, name := range failpoint.All() {
-		if strings.HasPrefix(name, "network.") {
+		switch {
+		case strings.HasPrefix(name, "network."), strings.HasPrefix(name, "store.attachment."):
 			out[name] = "for tasks of network mode awsvpc: tests/e2e TestAWSVPCKilledAtFailpoints"
+		case strings.HasPrefix(name, "docker.list-processes."):
+			out[name] = "after a kill in the start of an exec agent: TestKilledWhileTheExecAgentStarts"
 		}
 	}
 	return out
@@ -95,11 +100,15 @@ func scenario(ctx context.Context, t *testing.T, s *lab.Site) {
 	if _, err := s.Lab.Docker.VolumeCreate(ctx, volume.CreateOptions{Name: family + "-shared"}); err != nil {
 		t.Fatal(err)
 	}
-	run, once := launch(ctx, t, s, service(s, family)), launch(ctx, t, s, job(s, family))
+	s.ECS.ExecuteCommand = true
+	run := launch(ctx, t, s, service(s, family))
+	s.ECS.ExecuteCommand = false
+	once := launch(ctx, t, s, job(s, family))
 	app := await(ctx, t, s, run, "RUNNING").Container("app")
 	if err := harness.AwaitTermHandler(ctx, s.Lab.Docker, app.RuntimeID); err != nil {
 		t.Fatal(err)
 	}
+	startedOnce(ctx, t, s, run)
 	info, err := s.Lab.Docker.ContainerInspect(ctx, app.RuntimeID)
 	if err != nil {
 		t.Fatal(err)
@@ -129,6 +138,61 @@ func scenario(ctx context.Context, t *testing.T, s *lab.Site) {
 	nothingLeft(ctx, t, s, family)
 	if lab.HoldsNamespace(namespace) {
 		t.Errorf("network namespace %s is left", namespace)
+	}
+}
+
+// startedOnce waits for the exec agent of the container app, and checks that it was started
+// once: each one writes down that it runs.
+func startedOnce(ctx context.Context, t *testing.T, s *lab.Site, arn string) {
+	t.Helper()
+	_, err := s.ECS.Await(ctx, arn, "its exec agent to run", func(task harness.Task) bool {
+		return task.Container("app").ExecAgent() == "RUNNING: ExecuteCommandAgent started"
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := os.ReadFile(filepath.Join(s.Dir, "log", "tasks", "exec", arn[strings.LastIndexByte(arn, '/')+1:], "app", "runs"))
+	if err != nil || strings.Count(string(runs), "\n") != 1 {
+		t.Errorf("the exec agent has run as %q, want one process: %v", runs, err)
+	}
+}
+
+// TestKilledWhileTheExecAgentStarts: the agent that comes then looks for what runs already,
+// and is killed at that.
+func TestKilledWhileTheExecAgentStarts(t *testing.T) {
+	for _, second := range []string{"docker.list-processes.before", "docker.list-processes.after"} {
+		t.Run(second, func(t *testing.T) {
+			t.Parallel()
+			ctx, s := site(t)
+			if err := s.Keep("ECS_FAILPOINTS=docker.start-exec-command.after=kill@1"); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.AwaitConnected(ctx); err != nil {
+				t.Fatal(err)
+			}
+			s.NextStart("ECS_FAILPOINTS=" + second + "=kill@1")
+			family := lab.Name("m")
+			s.ECS.ExecuteCommand = true
+			arn := launch(ctx, t, s, M{"family": family, "networkMode": "bridge", "containerDefinitions": []M{
+				sh(s, "app", "trap 'exit 5' TERM; sleep 3600 & while :; do wait; done", nil),
+			}})
+			startedOnce(ctx, t, s, arn)
+			if s.Deaths() != 2 {
+				t.Errorf("the agent was killed %d times, want twice", s.Deaths())
+			}
+			if err := s.ECS.Stop(ctx, arn, "enough"); err != nil {
+				t.Fatal(err)
+			}
+			await(ctx, t, s, arn, "STOPPED")
+			cleanedUp(ctx, t, s)
+			if code, err := s.End(); err != nil || code != 0 {
+				t.Errorf("exit code %d of the agent: %v", code, err)
+			}
+			for _, v := range lab.Violations(s.Record.Events(), lab.Reports(s.Plane)) {
+				t.Error(v)
+			}
+			nothingLeft(ctx, t, s, family)
+		})
 	}
 }
 

@@ -98,7 +98,12 @@ func siteOn(t *testing.T, l *lab.Lab, limit time.Duration, agent ...string) (con
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := l.NewSite(ctx, dir, agent...)
+	managed := filepath.Join(dir, "managed")
+	err = harness.InstallExec(managed, "1.0", "#!/bin/sh\necho $$ >>/var/log/amazon/ssm/runs\nsleep 3600\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.NewSite(ctx, dir, append([]string{"ECS_MANAGED_AGENTS_DIR=" + managed}, agent...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

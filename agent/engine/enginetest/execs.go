@@ -15,6 +15,7 @@ const (
 	StartExec   Op = "start exec"
 	InspectExec Op = "inspect exec"
 	Processes   Op = "processes"
+	ListExecs   Op = "list execs"
 )
 
 // exec is a further program in a container.
@@ -151,7 +152,20 @@ func (r *Runtime) Processes(ctx context.Context, container string) (list []runti
 			list = append(list, runtime.Process{PID: x.PID, Command: x.command})
 		}
 	}
+	for _, x := range r.execs {
+		if x.container == container && x.Running {
+			list = append(list, runtime.Process{PID: x.PID, Command: x.command})
+		}
+	}
 	return list, nil
+}
+
+// ListExecs implements engine.Execs.
+func (r *Runtime) ListExecs(ctx context.Context, container string) ([]string, error) {
+	if _, err := r.enter(ctx, ListExecs, r.labelOf(container)); err != nil {
+		return nil, err
+	}
+	return r.Execs(container), nil
 }
 
 // WatchExecs implements engine.Execs.

@@ -61,7 +61,7 @@ func (r *Runtime) Down(down bool) {
 	if down {
 		k.Err = &runtime.Failure{Reason: task.Error{Name: "CannotConnect", Message: "docker is down"}, Kind: runtime.ErrUnavailable}
 	}
-	for _, op := range []Op{Create, Start, Stop, Kill, Inspect, List, Remove, Ping, CreateVolume, InspectVol, RemoveVolume, CreateExec, StartExec, InspectExec, Processes} {
+	for _, op := range []Op{Create, Start, Stop, Kill, Inspect, List, Remove, Ping, CreateVolume, InspectVol, RemoveVolume, CreateExec, StartExec, InspectExec, Processes, ListExecs} {
 		r.Disturb(op, "", k)
 	}
 }

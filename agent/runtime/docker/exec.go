@@ -42,6 +42,18 @@ func (c *Client) InspectExec(ctx context.Context, execID string) (runtime.Exec, 
 	})
 }
 
+// ListExecs returns the ids of the programs that were put into a container besides its own
+// and that Docker still knows.
+func (c *Client) ListExecs(ctx context.Context, id string) ([]string, error) {
+	return call(ctx, operation{name: "CannotInspectContainerExecError", label: "inspecting", limit: c.limits.Inspect}, func(ctx context.Context) ([]string, error) {
+		seen, err := c.api().ContainerInspect(ctx, id)
+		if err != nil || seen.ContainerJSONBase == nil {
+			return nil, err
+		}
+		return seen.ExecIDs, nil
+	})
+}
+
 // Processes lists the processes of a running container.
 func (c *Client) Processes(ctx context.Context, id string) ([]runtime.Process, error) {
 	return call(ctx, operation{name: "CannotInspectContainerExecError", label: "list processes", limit: c.limits.Command}, func(ctx context.Context) ([]runtime.Process, error) {

@@ -136,10 +136,10 @@ func (a *actor) dockerEvent(i int, ev runtime.Event) {
 
 // exitIsClear reports whether the event says all there is to know: the container was
 // known to run, its process ended well, was not killed for memory and is not to be
-// started again.
+// started again. After an end of the past it may have been started again.
 func (a *actor) exitIsClear(i int, ev runtime.Event) bool {
 	policy := a.spec.Containers[i].Restart
-	return a.st.Containers[i].Known.IsRunning() && ev.ExitCode != nil && *ev.ExitCode == 0 && !a.containers[i].oom && (policy == nil || !policy.Enabled)
+	return !ev.Past && a.st.Containers[i].Known.IsRunning() && ev.ExitCode != nil && *ev.ExitCode == 0 && !a.containers[i].oom && (policy == nil || !policy.Enabled)
 }
 
 // lookAt inspects the container; later events of it wait.

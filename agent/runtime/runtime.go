@@ -78,6 +78,7 @@ type Event struct {
 	ExecID   string            // EventExecDie
 	Health   task.Health       // EventHealth
 	Time     time.Time
+	Past     bool // it was before the watch began: the container may run again
 }
 
 // Exec is what the runtime shows of a further program in a container.

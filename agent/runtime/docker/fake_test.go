@@ -184,7 +184,11 @@ func (w *collector) next(t *testing.T) runtime.Event {
 	}
 }
 
+// epoch is when the events of the fake begin, in seconds: after a watch of them does.
+const epoch = 4_000_000_000
+
 func message(action, id string, at int64, attributes map[string]string) string {
+	at += epoch * 1e9
 	raw, err := json.Marshal(map[string]any{
 		"Type": "container", "Action": action, "Actor": map[string]any{"ID": id, "Attributes": attributes},
 		"time": at / 1e9, "timeNano": at,

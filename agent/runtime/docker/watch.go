@@ -24,11 +24,17 @@ const replayed = 256
 // before it puts them in order.
 const overlap = time.Second
 
+// unsaved is how far before a Watch begins the ends of containers are told of. Docker tells
+// that a container has ended before it has it so in its lists; on a slow disk that takes
+// seconds, in which a list says that it runs and nobody would hear of its end.
+const unsaved = time.Minute
+
 // Watch calls fn, one call at a time and in Docker's order, for everything that
 // happens to containers that carry a task's label, from the moment of the call
 // until ctx ends. A slow fn delays later events but loses none. After an
 // interruption the stream resumes where it broke off and fn hears of it with
-// EventReconnected, before the events that follow: Docker remembers only so many.
+// EventReconnected, before the events that follow: Docker remembers only so many. Ends of
+// the minute before come too, marked as Past.
 func (c *Client) Watch(ctx context.Context, fn func(runtime.Event)) error {
 	actions := []events.Action{
 		events.ActionCreate, events.ActionStart, events.ActionDie, events.ActionOOM,
@@ -40,7 +46,13 @@ func (c *Client) Watch(ctx context.Context, fn func(runtime.Event)) error {
 	for _, a := range actions {
 		filter.Add("event", string(a))
 	}
-	return watch(ctx, c, filter, fromMessage, runtime.Event{Type: runtime.EventReconnected}, fn)
+	now := time.Now()
+	read := func(m events.Message) (runtime.Event, bool) {
+		e, ok := fromMessage(m)
+		e.Past = e.Time.Before(now.Add(-overlap))
+		return e, ok && (!e.Past || e.Type == runtime.EventDie)
+	}
+	return watch(ctx, c, filter, now.Add(-unsaved), read, runtime.Event{Type: runtime.EventReconnected}, fn)
 }
 
 // WatchExecs is Watch for EventExecDie: further programs that end in containers of tasks,
@@ -50,7 +62,7 @@ func (c *Client) WatchExecs(ctx context.Context, fn func(runtime.Event)) error {
 		filters.Arg("type", string(events.ContainerEventType)),
 		filters.Arg("label", runtime.LabelTaskARN),
 		filters.Arg("event", string(events.ActionExecDie)))
-	return watch(ctx, c, filter, fromMessage, runtime.Event{Type: runtime.EventReconnected}, fn)
+	return watch(ctx, c, filter, time.Now().Add(-overlap), fromMessage, runtime.Event{Type: runtime.EventReconnected}, fn)
 }
 
 // WatchImages calls fn whenever a local image may have come, gone or got another
@@ -63,14 +75,14 @@ func (c *Client) WatchImages(ctx context.Context, fn func()) error {
 		filter.Add("event", string(a))
 	}
 	read := func(events.Message) (struct{}, bool) { return struct{}{}, true }
-	return watch(ctx, c, filter, read, struct{}{}, func(struct{}) { fn() })
+	return watch(ctx, c, filter, time.Now().Add(-overlap), read, struct{}{}, func(struct{}) { fn() })
 }
 
 // watch keeps a stream of events open, read by one goroutine and handed to fn by
 // the caller's.
-func watch[T any](ctx context.Context, c *Client, filter filters.Args, read func(events.Message) (T, bool), broken T, fn func(T)) error {
+func watch[T any](ctx context.Context, c *Client, filter filters.Args, since time.Time, read func(events.Message) (T, bool), broken T, fn func(T)) error {
 	q := newQueue[T]()
-	s := &stream{client: c, filter: filter, since: time.Now().Add(-overlap), seen: newRecent(replayed)}
+	s := &stream{client: c, filter: filter, since: since, seen: newRecent(replayed)}
 	var reader sync.WaitGroup
 	defer reader.Wait()
 	reader.Go(func() {

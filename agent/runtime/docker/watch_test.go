@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -77,7 +78,7 @@ func TestWatch(t *testing.T) {
 		if got.ID == "c1" && (got.Name != "ecs-a" || got.Labels[runtime.LabelTaskARN] != "t" || len(got.Labels) != 1) {
 			t.Errorf("event %d: name %q labels %v", i, got.Name, got.Labels)
 		}
-		if i == 7 && !got.Time.Equal(time.Unix(9, 5)) {
+		if i == 7 && !got.Time.Equal(time.Unix(epoch+9, 5)) {
 			t.Errorf("time %v", got.Time)
 		}
 	}
@@ -115,10 +116,10 @@ func TestWatchResumes(t *testing.T) {
 	if want := "c1 c2 again c3 c4 again again again c5"; strings.Join(got, " ") != want {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, " "), want)
 	}
-	if since := s.query(1).Get("since"); since != "99.000000007" {
+	if since := s.query(1).Get("since"); since != "4000000099.000000007" {
 		t.Errorf("resumed since %s", since)
 	}
-	if since := s.query(4).Get("since"); since != "100.000000000" {
+	if since := s.query(4).Get("since"); since != "4000000100.000000000" {
 		t.Errorf("resumed since %s", since)
 	}
 }
@@ -243,5 +244,30 @@ func TestRecentForgetsTheOldest(t *testing.T) {
 		if got := r.add([]string{"a", "b", "c", "a", "c"}[i]); got != want {
 			t.Errorf("add %d: %v", i, got)
 		}
+	}
+}
+
+// Of what happened before the watch began only ends are told, marked: Docker may not have
+// them in its lists yet.
+func TestWatchTellsOfEndsBefore(t *testing.T) {
+	ago := func(d time.Duration) int64 { return time.Now().Add(-d).UnixNano() - epoch*1e9 }
+	name := map[string]string{"name": "a", "exitCode": "0"}
+	f := newFake(t)
+	s := &script{streams: [][]string{{
+		message("start", "c1", ago(40*time.Second), name), message("die", "c1", ago(30*time.Second), name), message("destroy", "c1", ago(20*time.Second), name),
+		message("die", "c2", 1, name),
+	}}}
+	f.handle("GET /events", s.ServeHTTP)
+	begun := time.Now()
+	w := watchEvents(t, f.connect(t, Timeouts{}))
+	if e := w.next(t); e.Type != runtime.EventDie || e.ID != "c1" || !e.Past {
+		t.Errorf("first %+v, want the end of c1, of the past", e)
+	}
+	if e := w.next(t); e.Type != runtime.EventDie || e.ID != "c2" || e.Past {
+		t.Errorf("then %+v, want the end of c2", e)
+	}
+	since, err := strconv.ParseFloat(s.query(0).Get("since"), 64)
+	if err != nil || begun.Sub(time.Unix(int64(since), 0)) < unsaved/2 {
+		t.Errorf("asked for events since %s, %v", s.query(0).Get("since"), err)
 	}
 }

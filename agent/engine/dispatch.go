@@ -183,14 +183,15 @@ func (a *actor) looking() bool {
 }
 
 func (m lookMessage) event(oom bool) task.Event {
-	switch m.cause.Type {
-	case runtime.EventDie:
+	switch {
+	case m.cause.Past: // what the container is now counts
+	case m.cause.Type == runtime.EventDie:
 		sight := m.sight
 		if sight == nil && oom {
 			sight = &task.Sight{Status: task.ContainerStopped, OOM: true}
 		}
 		return task.Exit{Container: m.container, ExitCode: m.cause.ExitCode, Time: m.cause.Time, Sight: sight}
-	case runtime.EventHealth:
+	case m.cause.Type == runtime.EventHealth:
 		if m.sight == nil {
 			return task.Probe{Container: m.container, Health: m.cause.Health}
 		}

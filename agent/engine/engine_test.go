@@ -485,3 +485,23 @@ func TestStopAsksUntilItIsTold(t *testing.T) {
 		}
 	})
 }
+
+// An end of the past is looked at: the container may have been started again since, or
+// Docker had not yet written down that it ended.
+func TestEndOfThePast(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "app")
+		r.run(spec)
+		c, zero := r.docker.Containers()[0], 0
+		end := runtime.Event{Type: runtime.EventDie, ID: c.ID, Name: c.Name, Labels: c.Labels, ExitCode: &zero, Time: time.Now(), Past: true}
+		r.docker.Emit(end)
+		synctest.Wait()
+		r.want(spec, task.Running)
+		r.docker.Silence(true)
+		r.docker.Exit(c.ID, 0)
+		r.docker.Silence(false)
+		r.docker.Emit(end)
+		synctest.Wait()
+		r.want(spec, task.Stopped)
+	})
+}

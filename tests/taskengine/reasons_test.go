@@ -281,9 +281,11 @@ func TestReasons(t *testing.T) {
 			if want.reason == "" && want.task == "" {
 				return
 			}
-			if told := r.story(spec); !strings.Contains(told, reasonOf(c)) || !strings.Contains(told, st.TerminalReason) {
-				t.Errorf("the timeline does not tell why:\n%s", told)
-			}
+			// A moment after the state, as it is shown on its own.
+			r.eventually("a timeline that tells why", func() bool {
+				told := r.story(spec)
+				return strings.Contains(told, reasonOf(c)) && strings.Contains(told, st.TerminalReason)
+			})
 		})
 	}
 }

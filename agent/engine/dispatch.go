@@ -73,7 +73,7 @@ func (m dockerMessage) handle(a *actor) {
 	default:
 		w := &a.containers[m.container]
 		w.held = append(w.held, m.event)
-		if m.event.Type == runtime.EventDie && m.event.ExitCode != nil && !w.oom && w.ends != nil {
+		if m.event.Type == runtime.EventDie && !m.event.Past && m.event.ExitCode != nil && !w.oom && w.ends != nil {
 			select {
 			case w.ends <- m.event:
 			default:

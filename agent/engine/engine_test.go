@@ -499,9 +499,33 @@ func TestEndOfThePast(t *testing.T) {
 		r.want(spec, task.Running)
 		r.docker.Silence(true)
 		r.docker.Exit(c.ID, 0)
+		r.docker.Disturb(enginetest.List, "", enginetest.Knob{Err: errors.New("odd")}) // nothing else tells
 		r.docker.Silence(false)
+		synctest.Wait()
+		r.want(spec, task.Running)
 		r.docker.Emit(end)
 		synctest.Wait()
 		r.want(spec, task.Stopped)
+		r.docker.Disturb(enginetest.List, "", enginetest.Knob{})
+	})
+}
+
+// An end of the past is not that of a stop under way, whose exit code is another.
+func TestEndOfThePastDuringAStop(t *testing.T) {
+	in(t, nil, func(r *rig) {
+		spec := specOf("one", "app")
+		r.run(spec)
+		c, nine := r.docker.Containers()[0], 9
+		goOn := make(chan struct{})
+		r.docker.Disturb(enginetest.Stop, "app", enginetest.Knob{Block: goOn})
+		r.stopTask(spec)
+		r.docker.Emit(runtime.Event{Type: runtime.EventDie, ID: c.ID, Name: c.Name, Labels: c.Labels, ExitCode: &nine, Time: time.Now(), Past: true})
+		synctest.Wait()
+		close(goOn)
+		synctest.Wait()
+		st := r.want(spec, task.Stopped)
+		if code := st.Containers[0].ExitCode; code == nil || *code == nine {
+			t.Errorf("exit code %s, want that of the stop", exitOf(&st.Containers[0]))
+		}
 	})
 }

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,25 +48,26 @@ mkfifo /tmp/end-$$; echo $$ >>/var/log/amazon/ssm/pids; read code </tmp/end-$$; 
 	awaitAgent("app", "RUNNING: ExecuteCommandAgent started")
 	task := awaitAgent("side", "RUNNING: ExecuteCommandAgent started")
 	logs := filepath.Join(e.Dir, "log", "tasks", "exec", arn[strings.LastIndexByte(arn, '/')+1:], "app")
-	lines := func(name string) []string {
-		b, err := os.ReadFile(filepath.Join(logs, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Split(strings.TrimSpace(string(b)), "\n")
+	// lines waits for as many: the agent is told of as running before its script has begun.
+	lines := func(name string, n int) (all []string) {
+		t.Helper()
+		e.eventually(time.Minute, fmt.Sprintf("line %d of what the exec agent writes to %s", n, name), func() (bool, error) {
+			b, err := os.ReadFile(filepath.Join(logs, name))
+			if errors.Is(err, fs.ErrNotExist) {
+				return false, nil
+			}
+			all = strings.Split(strings.TrimSpace(string(b)), "\n")
+			return len(all) >= n && strings.HasSuffix(string(b), "\n"), err
+		})
+		return all
 	}
-	if said := lines("said"); len(said) != 1 || !strings.HasPrefix(said[0], "/ecs-execute-command-") ||
+	if said := lines("said", 1); len(said) != 1 || !strings.HasPrefix(said[0], "/ecs-execute-command-") ||
 		!strings.Contains(said[0], "/amazon-ssm-agent as 0: ") || !strings.Contains(said[0], `"SessionWorkersLimit":2`) {
 		t.Errorf("the agent said %q", said)
 	}
 	pids := func(n int) []string {
 		t.Helper()
-		var all []string
-		e.eventually(time.Minute, fmt.Sprintf("start %d of the exec agent", n), func() (bool, error) {
-			all = lines("pids")
-			return len(all) >= n, nil
-		})
-		return all
+		return lines("pids", n)
 	}
 	end := func(pid string) {
 		t.Helper()

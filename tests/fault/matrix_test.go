@@ -151,7 +151,14 @@ func startedOnce(ctx context.Context, t *testing.T, s *lab.Site, arn string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runs, err := os.ReadFile(filepath.Join(s.Dir, "log", "tasks", "exec", arn[strings.LastIndexByte(arn, '/')+1:], "app", "runs"))
+	// It is told of as running before its script has begun.
+	var runs []byte
+	file := filepath.Join(s.Dir, "log", "tasks", "exec", arn[strings.LastIndexByte(arn, '/')+1:], "app", "runs")
+	err = harness.Poll(ctx, "the exec agent to write down that it runs", func(context.Context) (bool, error) {
+		var err error
+		runs, err = os.ReadFile(file)
+		return err == nil && strings.Contains(string(runs), "\n"), err
+	})
 	if err != nil || strings.Count(string(runs), "\n") != 1 {
 		t.Errorf("the exec agent has run as %q, want one process: %v", runs, err)
 	}

@@ -120,7 +120,7 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "POST containers exec":
 		e.command(w, r)
 	case "POST exec start":
-		e.runCommand(w, part[1])
+		e.runCommand(w, r, part[1])
 	case "GET exec json":
 		answer(w, map[string]any{"ID": part[1], "ExitCode": 0})
 	case "GET containers stats":
@@ -288,7 +288,9 @@ func (e *engine) command(w http.ResponseWriter, r *http.Request) {
 }
 
 // runCommand answers with what netsh prints: the way out, and the routes that were added.
-func (e *engine) runCommand(w http.ResponseWriter, id string) {
+func (e *engine) runCommand(w http.ResponseWriter, r *http.Request, id string) {
+	// A connection closed on unread bytes is reset, with what was written to it.
+	_, _ = io.Copy(io.Discard, r.Body)
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		return

@@ -15,8 +15,13 @@ import (
 	"ecsagent/agent/runtime"
 )
 
-// raw answers with a connection that is no longer HTTP's, as Docker does.
-func raw(t *testing.T, w http.ResponseWriter, talk func(io.Writer)) {
+// raw answers with a connection that is no longer HTTP's, as Docker does. The request is
+// read to its end first: a Unix socket closed on unread bytes resets what was written to it.
+func raw(t *testing.T, w http.ResponseWriter, r *http.Request, talk func(io.Writer)) {
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		t.Error(err)
+		return
+	}
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		t.Error(err)
@@ -40,8 +45,8 @@ func TestRunIn(t *testing.T) {
 	})
 	f.handle("POST /containers/deaf/exec", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"Id":"e2"}`) })
 	long := strings.Repeat("x", longestOutput)
-	f.handle("POST /exec/e1/start", func(w http.ResponseWriter, _ *http.Request) {
-		raw(t, w, func(out io.Writer) {
+	f.handle("POST /exec/e1/start", func(w http.ResponseWriter, r *http.Request) {
+		raw(t, w, r, func(out io.Writer) {
 			_, _ = fmt.Fprint(stdcopy.NewStdWriter(out, stdcopy.Stdout), "one ")
 			_, _ = fmt.Fprint(stdcopy.NewStdWriter(out, stdcopy.Stderr), "two ", long)
 		})
@@ -49,7 +54,7 @@ func TestRunIn(t *testing.T) {
 	f.handle("GET /exec/e1/json", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"ID":"e1","ExitCode":3}`) })
 	ended := make(chan struct{})
 	f.handle("POST /exec/e2/start", func(w http.ResponseWriter, r *http.Request) {
-		raw(t, w, func(io.Writer) { <-ended })
+		raw(t, w, r, func(io.Writer) { <-ended })
 	})
 	c := f.connect(t, Timeouts{Command: 200 * time.Millisecond})
 	out, err := c.RunIn(t.Context(), "c1", runtime.Command{User: "ContainerAdministrator", Args: []string{"netsh", "show"}})

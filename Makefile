@@ -16,6 +16,8 @@ PROGRAMS  := $(wildcard agent/cmd/* controlplane/cmd/* ecsinit/cmd/* cni/cmd/*)
 PLATFORMS := linux/amd64 linux/arm64 windows/amd64
 # Other people's programs, for a test: a module of its own, which ./... does not enter.
 CLIENTS   := tests/clients
+# gRPC's module, another one.
+GRPC      := tests/clients/grpc
 # Packages with tests for what runs on Windows; ecs-local's and the plugins of Linux are not.
 WINDOWS    = $(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./cni/vswitch ./platform_windows/...)
 # Packages without a Docker engine behind them.
@@ -113,6 +115,10 @@ endif
 race: ## run the tests without a Docker engine under the race detector, but for those of a program that is started a hundred times
 	CGO_ENABLED=1 $(GO) test -race -p $(JOBS) -timeout 15m $(filter-out %/ecsinit/cmd/ecs-init,$(QUICK))
 
+.PHONY: test-grpc
+test-grpc: ## try the client of credentials-fetcher on a server of gRPC's own module
+	$(GO) test -C $(GRPC) -p $(JOBS) ./...
+
 .PHONY: bench
 bench: build ## measure speed against a plain Docker client and print a table (ROUNDS=n, ONLY=start,idle,tasks,awsvpc,stopping,secrets,calls,endpoint,usage,restart)
 	@scripts/deps test
@@ -125,7 +131,7 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 .PHONY: vet
 vet: ## go vet for every platform
 	@for p in $(PLATFORMS); do echo "vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet -p $(JOBS) ./...; done
-	@echo "vet $(CLIENTS)"; $(GO) vet -C $(CLIENTS) -p $(JOBS) ./...
+	@for m in $(CLIENTS) $(GRPC); do echo "vet $$m"; $(GO) vet -C $$m -p $(JOBS) ./...; done
 
 .PHONY: cross
 cross: ## build every program for every platform, into nothing

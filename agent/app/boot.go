@@ -177,7 +177,7 @@ func (a *agent) registrationMeans() registration.Options {
 // attributes lists what this host can do with this program, in the order in which
 // it is registered.
 func (a *agent) attributes(ctx context.Context) ([]capability.Attribute, error) {
-	facts := a.facts()
+	facts := a.facts(ctx)
 	if err := capability.Check(facts); err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func PrintAttributes(ctx context.Context, o Options) int {
 			err = a.survey(ctx)
 		}
 		if err == nil {
-			for _, attribute := range capability.Attributes(a.facts()) {
+			for _, attribute := range capability.Attributes(a.facts(ctx)) {
 				fmt.Fprintf(o.Stdout, "%s\t%s\n", attribute.Name, attribute.Value)
 			}
 			return ExitOK

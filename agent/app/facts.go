@@ -25,7 +25,7 @@ var implemented = capability.Implemented(
 )
 
 // facts gathers what decides about attributes, after the survey.
-func (a *agent) facts() capability.Facts {
+func (a *agent) facts(ctx context.Context) capability.Facts {
 	v := a.docker.Version()
 	facts := capability.Facts{
 		OS: a.host.OSType, External: a.cfg.External, Implemented: implemented,
@@ -42,8 +42,8 @@ func (a *agent) facts() capability.Facts {
 		SELinux:    a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
 		HealthChecksDisabled: a.cfg.DockerHealthCheckDisabled, CPUFlags: a.host.CPUFlags,
 	}
-	w := a.windowsFacts()
-	facts.GMSA, facts.GMSADomainless, facts.FSx = w.GMSA, w.GMSADomainless, w.FSx
+	h := a.hostFacts(ctx)
+	facts.GMSA, facts.GMSADomainless, facts.FSx = h.GMSA, h.GMSADomainless, h.FSx
 	if n := a.network; n != nil {
 		facts.TaskENI, facts.CNIVersion, facts.BlockIMDS = true, n.version, a.cfg.AWSVPCBlockIMDS
 		facts.Trunking, facts.BranchCNIVersion = n.trunking, n.branch

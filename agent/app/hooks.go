@@ -1,10 +1,12 @@
 package app
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"go.uber.org/zap"
 
 	"ecsagent/agent/awsenv"
 	"ecsagent/agent/config"
@@ -18,8 +20,10 @@ import (
 	"ecsagent/agent/resource/firelens"
 	"ecsagent/agent/resource/fsx"
 	"ecsagent/agent/resource/gmsa"
+	"ecsagent/agent/resource/objects"
 	"ecsagent/agent/resource/secrets"
 	"ecsagent/agent/s3"
+	"ecsagent/agent/task"
 )
 
 // hooks make the resources of tasks (docs/architecture.md, "How to add a resource").
@@ -30,16 +34,14 @@ func (a *agent) hooks(roles *credentials.Store) []engine.Hook {
 		list = append(list, cgroup.Hook{Manager: a.cgroups})
 	}
 	fetched := secrets.Options{JSONOptions: a.onBehalf(roles), Region: a.cfg.Region, Role: roleOf(roles)}
-	objects := a.objects()
+	files := objects.New(objects.Options{Client: a.s3(), Credentials: fetched.Credentials, Role: fetched.Role})
 	ssm, asm := secrets.NewSSM(fetched), secrets.NewASM(fetched)
-	list = append(list, a.hostHooks(roles, ssm, asm)...)
+	list = append(list, a.hostHooks(roles, files, ssm, asm)...)
 	return append(list, ebs.Hook{Stager: a.ebsStager()}, ssm, asm, envfile.New(envfile.Options{
-		Dir: filepath.Join(a.cfg.DataDir, "envfiles"), Cluster: a.me.Cluster, Objects: objects,
-		Credentials: fetched.Credentials, Role: fetched.Role, Log: a.log,
+		Dir: filepath.Join(a.cfg.DataDir, "envfiles"), Cluster: a.me.Cluster, Objects: files, Log: a.log,
 	}), firelens.New(firelens.Options{
 		OS: a.host.OSType, Dir: filepath.Join(a.cfg.DataDir, fireLensFolder), HostDir: hostDir(a.cfg, fireLensFolder),
-		Cluster: a.me.Cluster, InstanceID: a.ec2InstanceID, Objects: objects,
-		Credentials: fetched.Credentials, Role: fetched.Role, Log: a.log,
+		Cluster: a.me.Cluster, InstanceID: a.ec2InstanceID, Objects: files, Log: a.log,
 	}), connect.New(a.connectOptions()), execcmd.New(a.execOptions()))
 }
 
@@ -68,8 +70,8 @@ func hostDir(cfg *config.Config, folder string) string {
 	return filepath.Join(cfg.DataDir, folder)
 }
 
-// objects reads from S3, on whose behalf it is told.
-func (a *agent) objects() *s3.Client {
+// s3 reads from S3, on whose behalf it is told.
+func (a *agent) s3() *s3.Client {
 	return s3.New(s3.Options{
 		JSONOptions: awsenv.JSONOptions{HTTP: a.verified, IPv6Only: a.ipv6Only, UserAgent: a.userAgent, Getenv: os.Getenv, Log: a.log},
 		Region:      a.cfg.Region, FIPS: a.cfg.FIPS,
@@ -81,6 +83,26 @@ func (a *agent) onBehalf(roles *credentials.Store) awsenv.JSONOptions {
 	return awsenv.JSONOptions{
 		HTTP: a.verified, IPv6Only: a.ipv6Only, UserAgent: a.userAgent, Log: a.log,
 		Credentials: func(id string) aws.CredentialsProvider { return executionRole(roles, id) },
+	}
+}
+
+// renewer holds something of tasks outside of the agent that lives no longer than the
+// credentials of an execution role.
+type renewer interface {
+	Renew(ctx context.Context, s *task.Snapshot) error
+}
+
+// renewWith has a renewer hear of credentials that come.
+func (a *agent) renewWith(r renewer) {
+	a.renew = func(ctx context.Context, id string) {
+		for _, s := range a.engine.Snapshots() {
+			if s.ExecutionCredentialsID != id {
+				continue
+			}
+			if err := r.Renew(ctx, s); err != nil && ctx.Err() == nil {
+				a.log.Error("credentials of a group managed service account not renewed", zap.String("task", s.ARN), zap.Error(err))
+			}
+		}
 	}
 }
 
@@ -100,6 +122,9 @@ func Previews(cfg *config.Config, os string) []engine.Hook {
 		list = append(list, cgroup.Hook{})
 	}
 	var fetched secrets.Options
+	if os == "linux" && cfg.GMSA {
+		list = append(list, gmsa.NewTickets(gmsa.TicketOptions{}))
+	}
 	if os == "windows" {
 		if cfg.GMSA {
 			list = append(list, gmsa.New(gmsa.Options{Domainless: cfg.GMSADomainless}))

@@ -14,30 +14,22 @@ import (
 	"ecsagent/agent/engine"
 	"ecsagent/agent/resource/fsx"
 	"ecsagent/agent/resource/gmsa"
+	"ecsagent/agent/resource/objects"
 	"ecsagent/agent/resource/secrets"
 	windows "ecsagent/platform_windows"
 )
 
-// hostHooks make the resources that only tasks of Windows have. hear is called with the
-// credentials of a role that have come.
-func (a *agent) hostHooks(roles *credentials.Store, ssm, asm *secrets.Hook) (list []engine.Hook) {
+// hostHooks make the resources of tasks that depend on the operating system.
+func (a *agent) hostHooks(roles *credentials.Store, files *objects.Reader, ssm, asm *secrets.Hook) (list []engine.Hook) {
 	fetched := a.onBehalf(roles)
-	f := a.windowsFacts()
+	f := a.hostFacts(context.Background())
 	if f.GMSA || f.GMSADomainless {
 		h := gmsa.New(gmsa.Options{
-			Dir: filepath.Join(os.Getenv("ProgramData"), "docker", "credentialspecs"), Objects: a.objects(), Parameters: ssm, Registry: gmsa.System{},
+			Dir: filepath.Join(os.Getenv("ProgramData"), "docker", "credentialspecs"), Registry: gmsa.System{},
+			Sources:     gmsa.Sources{Objects: files, Parameters: ssm},
 			Credentials: func(id string) aws.CredentialsProvider { return fetched.Credentials(id) }, Domainless: f.GMSADomainless, Log: a.log,
 		})
-		a.renew = func(ctx context.Context, id string) {
-			for _, s := range a.engine.Snapshots() {
-				if s.ExecutionCredentialsID != id {
-					continue
-				}
-				if err := h.Renew(ctx, s); err != nil && ctx.Err() == nil {
-					a.log.Error("credentials of a group managed service account not renewed", zap.String("task", s.ARN), zap.Error(err))
-				}
-			}
-		}
+		a.renewWith(h)
 		list = append(list, h)
 	}
 	if f.FSx {
@@ -46,8 +38,8 @@ func (a *agent) hostHooks(roles *credentials.Store, ssm, asm *secrets.Hook) (lis
 	return list
 }
 
-// windowsFacts is what this Windows can give tasks (docs/spec/03 section 4.6).
-func (a *agent) windowsFacts() (f capability.Facts) {
+// hostFacts is what the operating system decides about attributes (docs/spec/03 section 4.6).
+func (a *agent) hostFacts(context.Context) (f capability.Facts) {
 	release := a.host.OSFamily
 	old := !strings.HasPrefix(release, "WINDOWS_SERVER_") || strings.HasPrefix(release, "WINDOWS_SERVER_2016")
 	f.FSx = a.cfg.FSxWindowsFileServer && !old

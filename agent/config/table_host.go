@@ -165,7 +165,7 @@ func gmsaSettings() []Setting {
 	return []Setting{
 		{
 			Name: "ECS_GMSA_SUPPORTED", Linux: "false", Windows: "true", JSONDead: "GMSACapable",
-			Text:  "Group managed service accounts are offered. On Windows, `true` offers those without a domain join too.",
+			Text:  "Group managed service accounts are offered; on Linux where the credentials-fetcher daemon answers. On Windows, `true` offers those without a domain join too.",
 			value: as(boolean, func(c *Config) *bool { return &c.GMSA }),
 		},
 		{
@@ -186,7 +186,7 @@ func gmsaSettings() []Setting {
 		},
 		{
 			Name: "ECS_DOMAIN_JOINED_LINUX_INSTANCE", On: onLinux, Linux: "false", Needs: []condition{gmsaOn},
-			Text:  "This host is joined to a domain; host preparation finds out.",
+			Text:  "This host is joined to a domain. Unless it is set, `realm list` is asked.",
 			value: as(boolean, func(c *Config) *bool { return &c.DomainJoinedLinux }),
 		},
 		{

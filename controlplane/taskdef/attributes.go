@@ -154,9 +154,10 @@ func (r required) container(c *api.ContainerDefinition, d *api.TaskDefinition) {
 		}
 	}
 	for _, s := range c.CredentialSpecs {
-		r.need(capability + "gmsa")
 		if strings.HasPrefix(s, "credentialspecdomainless") {
 			r.need(capability + "gmsa-domainless")
+		} else {
+			r.need(capability + "gmsa")
 		}
 	}
 }

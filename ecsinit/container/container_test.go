@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func settings(t *testing.T, lines ...string) *config.Config {
 	t.Helper()
-	cfg, _, err := config.Load(t.Context(), config.Sources{Environ: append([]string{"AWS_DEFAULT_REGION=us-east-1"}, lines...)})
+	cfg, _, err := config.Load(t.Context(), config.Sources{GOOS: "linux", Environ: append([]string{"AWS_DEFAULT_REGION=us-east-1"}, lines...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +57,10 @@ func TestRequest(t *testing.T) {
 	h := r.HostConfig
 	if h.NetworkMode != "host" || h.PidMode != "host" || h.UsernsMode != "host" || !slices.Equal(h.CapAdd, []string{"NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"}) {
 		t.Errorf("%+v", h)
+	}
+	a.Config = settings(t, "ECS_GMSA_SUPPORTED=true")
+	if !slices.Contains(a.request().HostConfig.Binds, "/var/credentials-fetcher/socket:/var/credentials-fetcher/socket:rw") {
+		t.Errorf("no socket of credentials-fetcher: %q", a.request().HostConfig.Binds)
 	}
 	a.Config = settings(t, "ECS_EXTERNAL=true")
 	if !slices.Contains(a.request().HostConfig.Binds, "/root/.aws:/root/.aws:ro") {

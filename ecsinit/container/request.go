@@ -110,6 +110,9 @@ func (a Agent) binds() (binds []string) {
 		same("rw", filepath.Dir(c.Log.File))
 	}
 	same("rw", c.CgroupPath)
+	if c.GMSA {
+		same("rw", filepath.Dir(c.CredentialsFetcherSocket))
+	}
 	same("ro", "/etc/os-release", "/etc/ssl", "/etc/pki", "/etc/resolv.conf", "/etc/docker", "/usr/lib/docker/plugins", "/run/docker/plugins",
 		"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/sbin", "/etc/alternatives", "/usr/bin/nsenter", "/usr/bin/lsblk", c.CloudInitResultFile)
 	bind("/sbin", "/host/sbin", "ro")

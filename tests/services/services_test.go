@@ -25,6 +25,7 @@ import (
 	"ecsagent/agent/image/asm"
 	"ecsagent/agent/image/ecr"
 	"ecsagent/agent/resource/envfile"
+	"ecsagent/agent/resource/objects"
 	"ecsagent/agent/resource/secrets"
 	"ecsagent/agent/s3"
 	"ecsagent/agent/task"
@@ -125,8 +126,8 @@ func (w *world) options() awsenv.JSONOptions {
 func (w *world) hooks() []engine.Hook {
 	o := secrets.Options{JSONOptions: w.options(), Region: region}
 	return []engine.Hook{secrets.NewSSM(o), secrets.NewASM(o), envfile.New(envfile.Options{
-		Dir: filepath.Join(w.t.TempDir(), "envfiles"), Cluster: "prod", Credentials: role,
-		Objects: s3.New(s3.Options{JSONOptions: w.options(), Region: region}),
+		Dir: filepath.Join(w.t.TempDir(), "envfiles"), Cluster: "prod",
+		Objects: objects.New(objects.Options{Credentials: role, Client: s3.New(s3.Options{JSONOptions: w.options(), Region: region})}),
 	})}
 }
 

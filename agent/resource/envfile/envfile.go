@@ -9,60 +9,33 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"go.uber.org/zap"
 
 	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/resource"
-	"ecsagent/agent/resource/shared"
+	"ecsagent/agent/resource/objects"
 	"ecsagent/agent/task"
 )
-
-// freshness is how old a file may be that a task gets: as secrets of package secrets,
-// long enough for a burst of tasks.
-const freshness = 5 * time.Second
-
-// downloadLimit bounds the download of one file, all attempts together.
-const downloadLimit = 30 * time.Second
-
-// Objects reads from S3; *s3.Client does.
-type Objects interface {
-	Get(ctx context.Context, credentials aws.CredentialsProvider, bucket, key string) ([]byte, error)
-}
 
 // Options are the parts and settings of a Hook. Without Objects it can only tell what
 // would be fetched.
 type Options struct {
 	Dir     string // DATADIR/envfiles
 	Cluster string // its name
-	Objects Objects
-	// Credentials gives the provider for a set of execution credentials, nil for one that
-	// is not known; Role the role behind it.
-	Credentials func(credentialsID string) aws.CredentialsProvider
-	Role        func(credentialsID string) (arn string, ok bool)
-	Log         *zap.Logger
+	Objects *objects.Reader
+	Log     *zap.Logger
 }
 
 // Hook implements engine.Hook.
-type Hook struct {
-	opts  Options
-	files *shared.Values[wanted, []byte]
-}
-
-// wanted is an object as a role sees it.
-type wanted struct {
-	role string
-	object
-}
+type Hook struct{ opts Options }
 
 // New makes a Hook. It touches nothing.
 func New(o Options) *Hook {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &Hook{opts: o, files: shared.New[wanted, []byte](freshness)}
+	return &Hook{o}
 }
 
 // Kind implements engine.Hook.
@@ -129,27 +102,27 @@ func filesOf(spec *task.Spec, r *task.Resource) []task.EnvFile {
 // again, for they may be half there.
 func (h *Hook) Provision(ctx context.Context, s *task.Snapshot, r *task.Resource) (resource.Provided, error) {
 	files := filesOf(s.Spec, r)
-	objects := make([]object, len(files))
+	list := make([]objects.Object, len(files))
 	var failed []error
 	for i, f := range files {
 		var err error
-		if objects[i], err = parseObject(f.Value); err == nil {
-			_, err = place(objects[i])
+		if list[i], err = parseObject(f.Value); err == nil {
+			_, err = place(list[i])
 		}
 		failed = append(failed, err)
 	}
 	if err := joined(failed); err != nil {
 		return resource.Provided{}, err
 	}
-	texts, err := h.fetch(ctx, s.ExecutionCredentialsID, objects)
+	texts, err := h.fetch(ctx, s.ExecutionCredentialsID, list)
 	if err != nil {
 		return resource.Provided{}, err
 	}
-	if err := h.keep(ctx, r.Data[directory], objects, texts); err != nil {
+	if err := h.keep(ctx, r.Data[directory], list, texts); err != nil {
 		return resource.Provided{}, err
 	}
 	variables := make(map[string]string)
-	for i := range slices.Backward(objects) { // so that the first file has the last word
+	for i := range slices.Backward(list) { // so that the first file has the last word
 		one, err := parse(texts[i])
 		if err != nil {
 			return resource.Provided{}, &task.Error{
@@ -164,64 +137,43 @@ func (h *Hook) Provision(ctx context.Context, s *task.Snapshot, r *task.Resource
 }
 
 // fetch downloads the objects at the same time.
-func (h *Hook) fetch(ctx context.Context, credentialsID string, objects []object) ([][]byte, error) {
-	var credentials aws.CredentialsProvider
-	if h.opts.Credentials != nil {
-		credentials = h.opts.Credentials(credentialsID)
+func (h *Hook) fetch(ctx context.Context, credentialsID string, list []objects.Object) ([][]byte, error) {
+	found, err := h.opts.Objects.Get(ctx, credentialsID, list...)
+	if errors.Is(err, objects.ErrNoRole) {
+		return nil, fmt.Errorf("environment file resource: %w", err)
 	}
-	if credentials == nil {
-		return nil, errors.New("environment file resource: unable to find execution role credentials")
-	}
-	role := credentialsID
-	if h.opts.Role != nil {
-		if arn, ok := h.opts.Role(credentialsID); ok && arn != "" {
-			role = arn
-		}
-	}
-	var keys []wanted
-	for _, o := range objects {
-		if k := (wanted{role, o}); !slices.Contains(keys, k) {
-			keys = append(keys, k)
-		}
-	}
-	single := func(keys []wanted) [][]wanted { return slices.Collect(slices.Chunk(keys, 1)) }
-	results, err := h.files.Get(ctx, keys, single, func(ctx context.Context, keys []wanted) map[wanted]shared.Result[[]byte] {
-		ctx, cancel := context.WithTimeout(ctx, downloadLimit)
-		defer cancel()
-		o := keys[0].object
-		text, err := h.opts.Objects.Get(ctx, credentials, o.bucket, o.key)
-		if err != nil {
-			err = fmt.Errorf("unable to download env file with key %s from bucket %s, error: %w", o.key, o.bucket, err)
-		}
-		return map[wanted]shared.Result[[]byte]{keys[0]: {Value: text, Err: err}}
-	})
 	if err != nil {
 		return nil, err
 	}
 	var failed []error
-	for _, k := range keys {
-		failed = append(failed, results[k].Err)
-	}
-	texts := make([][]byte, len(objects))
-	for i, o := range objects {
-		texts[i] = results[wanted{role, o}].Value
+	texts := make([][]byte, len(list))
+	for i, o := range list {
+		texts[i] = found[o].Value
+		if err := found[o].Err; err != nil && slices.Index(list, o) == i {
+			failed = append(failed, download(o, err))
+		}
 	}
 	return texts, joined(failed)
 }
 
+// download says that an object could not be had.
+func download(o objects.Object, err error) error {
+	return fmt.Errorf("unable to download env file with key %s from bucket %s, error: %w", o.Key, o.Bucket, err)
+}
+
 // keep writes the files into the task's folder.
-func (h *Hook) keep(ctx context.Context, dir string, objects []object, texts [][]byte) error {
+func (h *Hook) keep(ctx context.Context, dir string, list []objects.Object, texts [][]byte) error {
 	folder, err := openFolder(h.opts.Dir, dir)
 	if err != nil {
 		return fmt.Errorf("unable to initialize envfile resource directory, error: %w", err)
 	}
 	defer folder.Close()
-	failed := make([]error, len(objects))
+	failed := make([]error, len(list))
 	var writes sync.WaitGroup
-	for i, o := range objects {
+	for i, o := range list {
 		writes.Go(func() {
 			if err := write(ctx, folder, o, texts[i]); err != nil {
-				failed[i] = fmt.Errorf("unable to download env file with key %s from bucket %s, error: %w", o.key, o.bucket, err)
+				failed[i] = download(o, err)
 			}
 		})
 	}

@@ -21,16 +21,13 @@ import (
 	"go.uber.org/goleak"
 
 	"ecsagent/agent/engine"
-	"ecsagent/agent/s3"
+	"ecsagent/agent/resource/objects"
 	"ecsagent/agent/task"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var (
-	_ engine.Sweeper = (*Hook)(nil)
-	_ Objects        = (*s3.Client)(nil)
-)
+var _ engine.Sweeper = (*Hook)(nil)
 
 // bucket plays S3.
 type bucket struct {
@@ -71,13 +68,14 @@ func (b *bucket) told() []string {
 
 func hookOf(t *testing.T, b *bucket) *Hook {
 	return New(Options{
-		Dir: filepath.Join(t.TempDir(), "data", "envfiles"), Cluster: "prod", Objects: b,
-		Credentials: func(id string) aws.CredentialsProvider {
-			if id == "gone" {
-				return nil
-			}
-			return credentials.NewStaticCredentialsProvider("AK"+id, "SK", "")
-		},
+		Dir: filepath.Join(t.TempDir(), "data", "envfiles"), Cluster: "prod", Objects: objects.New(objects.Options{
+			Client: b, Credentials: func(id string) aws.CredentialsProvider {
+				if id == "gone" {
+					return nil
+				}
+				return credentials.NewStaticCredentialsProvider("AK"+id, "SK", "")
+			},
+		}),
 	})
 }
 
@@ -303,9 +301,9 @@ func TestBurst(t *testing.T) {
 			t.Errorf("%d calls in %v", len(calls), time.Since(begin))
 		}
 		b.takes = time.Hour
-		time.Sleep(freshness)
+		time.Sleep(5 * time.Second)
 		begin = time.Now()
-		if _, err := provision(t, h, taskOf("slow", []string{arnS3 + "b/one"})); !strings.Contains(fmt.Sprint(err), "deadline exceeded") || time.Since(begin) != downloadLimit {
+		if _, err := provision(t, h, taskOf("slow", []string{arnS3 + "b/one"})); !strings.Contains(fmt.Sprint(err), "deadline exceeded") || time.Since(begin) != 30*time.Second {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 	})
@@ -331,13 +329,13 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseObject(t *testing.T) {
-	for in, want := range map[string]object{
+	for in, want := range map[string][2]string{
 		"arn:aws:s3:::b/k": {"b", "k"}, "arn:aws-us-gov:s3:::b/a/b:c": {"b", "a/b:c"}, "arn:aws-cn:s3:::b/ ": {"b", " "},
 		"arn:aws:s3:::b": {}, "arn:aws:s3:::b/": {}, "arn:aws:s3:::/k": {}, "arn:aws:s3:eu-west-1::b/k": {}, "arn:aws:s3::1:b/k": {},
 		"arn:aws:sns:::b/k": {}, "arn::s3:::b/k": {}, "s3://b/k": {}, "": {}, "arn:aws:s3:::evil.example#/k": {}, "arn:aws:s3:::a@evil.example/k": {},
 	} {
 		got, err := parseObject(in)
-		if got != want || (err == nil) != (want.bucket != "") {
+		if got != (objects.Object{Bucket: want[0], Key: want[1]}) || (err == nil) != (want[0] != "") {
 			t.Errorf("%q: %+v, %v", in, got, err)
 		}
 	}

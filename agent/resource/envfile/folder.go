@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"ecsagent/agent/awsenv"
+	"ecsagent/agent/resource/objects"
 )
 
 // Modes of what is written (docs/spec/02 section 7.5). The agent's data directory, which
@@ -26,10 +27,10 @@ const (
 const renames = 5
 
 // place is the path of an object's file in the folder of its task.
-func place(o object) (string, error) {
-	name := path.Join(o.bucket, o.key)
+func place(o objects.Object) (string, error) {
+	name := path.Join(o.Bucket, o.Key)
 	if local := filepath.FromSlash(name); name == "." || !filepath.IsLocal(local) {
-		return "", fmt.Errorf("invalid path: bucket %q key %q escapes envfile resource directory", o.bucket, o.key)
+		return "", fmt.Errorf("invalid path: bucket %q key %q escapes envfile resource directory", o.Bucket, o.Key)
 	}
 	return filepath.FromSlash(name), nil
 }
@@ -53,7 +54,7 @@ func openFolder(base, dir string) (*os.Root, error) {
 }
 
 // write puts a file in its place as a whole.
-func write(ctx context.Context, folder *os.Root, o object, text []byte) error {
+func write(ctx context.Context, folder *os.Root, o objects.Object, text []byte) error {
 	name, err := place(o)
 	if err != nil {
 		return err

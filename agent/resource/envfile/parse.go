@@ -7,19 +7,16 @@ import (
 	"fmt"
 	"strings"
 
-	"ecsagent/agent/s3"
+	"ecsagent/agent/resource/objects"
 )
 
-// object names one of S3.
-type object struct{ bucket, key string }
-
 // parseObject reads the ARN of an object, of any partition.
-func parseObject(value string) (object, error) {
-	bucket, key, err := s3.ParseARN(value)
+func parseObject(value string) (objects.Object, error) {
+	o, err := objects.Parse(value)
 	if err != nil {
-		return object{}, fmt.Errorf("unable to parse bucket and key from s3 ARN specified in environmentFile %s, error: %w", value, err)
+		return o, fmt.Errorf("unable to parse bucket and key from s3 ARN specified in environmentFile %s, error: %w", value, err)
 	}
-	return object{bucket, key}, nil
+	return o, nil
 }
 
 // parse reads the variables of a file, one a line: what is before the first "=" is the

@@ -7,26 +7,15 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"go.uber.org/zap"
 
 	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/resource"
-	"ecsagent/agent/resource/shared"
-	"ecsagent/agent/s3"
+	"ecsagent/agent/resource/objects"
 	"ecsagent/agent/task"
 )
-
-// freshness is how old a file of S3 may be that a task gets: as secrets of package
-// secrets, long enough for a burst of tasks.
-const freshness = 5 * time.Second
-
-// downloadLimit bounds the download of a file, all attempts together.
-const downloadLimit = 30 * time.Second
 
 // Options of FireLens containers.
 const (
@@ -34,11 +23,6 @@ const (
 	optionConfigType  = "config-file-type"
 	optionConfigValue = "config-file-value"
 )
-
-// Objects reads from S3; *s3.Client does.
-type Objects interface {
-	Get(ctx context.Context, credentials aws.CredentialsProvider, bucket, key string) ([]byte, error)
-}
 
 // Options are the parts and settings of a Hook. Without Objects it can only tell what
 // would be made.
@@ -49,29 +33,19 @@ type Options struct {
 	Cluster string // its name or ARN
 	// InstanceID is that of the EC2 instance; empty when there is none.
 	InstanceID string
-	Objects    Objects
-	// Credentials gives the provider for a set of execution credentials, nil for one that
-	// is not known; Role the role behind it.
-	Credentials func(credentialsID string) aws.CredentialsProvider
-	Role        func(credentialsID string) (arn string, ok bool)
-	Log         *zap.Logger
+	Objects    *objects.Reader
+	Log        *zap.Logger
 }
 
 // Hook implements engine.Hook.
-type Hook struct {
-	opts  Options
-	files *shared.Values[wanted, []byte]
-}
-
-// wanted is an object as a role sees it.
-type wanted struct{ role, bucket, key string }
+type Hook struct{ opts Options }
 
 // New makes a Hook. It touches nothing.
 func New(o Options) *Hook {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &Hook{opts: o, files: shared.New[wanted, []byte](freshness)}
+	return &Hook{o}
 }
 
 // Kind implements engine.Hook.
@@ -184,36 +158,13 @@ func (h *Hook) Provision(ctx context.Context, s *task.Snapshot, _ *task.Resource
 
 func (h *Hook) cluster() string { return h.opts.Cluster[strings.LastIndexByte(h.opts.Cluster, '/')+1:] }
 
-// fetch downloads an object, together with other tasks of the role that want it.
+// fetch downloads the container's own configuration.
 func (h *Hook) fetch(ctx context.Context, credentialsID, arn string) ([]byte, error) {
-	bucket, key, err := s3.ParseARN(arn)
+	o, err := objects.Parse(arn)
 	if err != nil {
 		return nil, err
 	}
-	var credentials aws.CredentialsProvider
-	if h.opts.Credentials != nil {
-		credentials = h.opts.Credentials(credentialsID)
-	}
-	if credentials == nil {
-		return nil, errors.New("unable to find execution role credentials")
-	}
-	k := wanted{role: credentialsID, bucket: bucket, key: key}
-	if h.opts.Role != nil {
-		if role, ok := h.opts.Role(credentialsID); ok && role != "" {
-			k.role = role
-		}
-	}
-	single := func(keys []wanted) [][]wanted { return slices.Collect(slices.Chunk(keys, 1)) }
-	results, err := h.files.Get(ctx, []wanted{k}, single, func(ctx context.Context, _ []wanted) map[wanted]shared.Result[[]byte] {
-		ctx, cancel := context.WithTimeout(ctx, downloadLimit)
-		defer cancel()
-		text, err := h.opts.Objects.Get(ctx, credentials, bucket, key)
-		return map[wanted]shared.Result[[]byte]{k: {Value: text, Err: err}}
-	})
-	if err != nil {
-		return nil, err
-	}
-	return results[k].Value, results[k].Err
+	return h.opts.Objects.One(ctx, credentialsID, o)
 }
 
 // CleanUp implements engine.Hook.

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"ecsagent/agent/resource/objects"
 	"ecsagent/agent/task"
 )
 
@@ -26,7 +27,7 @@ type bucket struct {
 	calls []string
 }
 
-// Get implements Objects.
+// Get implements objects.Client.
 func (b *bucket) Get(ctx context.Context, p aws.CredentialsProvider, name, key string) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -44,14 +45,15 @@ func (b *bucket) Get(ctx context.Context, p aws.CredentialsProvider, name, key s
 func options(t *testing.T, b *bucket) Options {
 	return Options{
 		OS: "linux", Dir: filepath.Join(t.TempDir(), "firelens"), HostDir: "/host/data/firelens", Cluster: "arn:aws:ecs:eu-west-1:111122223333:cluster/demo",
-		Objects: b,
-		Credentials: func(id string) aws.CredentialsProvider {
-			if id == "gone" {
-				return nil
-			}
-			return credentials.NewStaticCredentialsProvider("AK"+id, "s", "")
-		},
-		Role: func(string) (string, bool) { return "arn:role", true },
+		Objects: objects.New(objects.Options{
+			Client: b, Credentials: func(id string) aws.CredentialsProvider {
+				if id == "gone" {
+					return nil
+				}
+				return credentials.NewStaticCredentialsProvider("AK"+id, "s", "")
+			},
+			Role: func(string) (string, bool) { return "arn:role", true },
+		}),
 	}
 }
 

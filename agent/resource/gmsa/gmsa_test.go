@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"ecsagent/agent/resource/objects"
 	"ecsagent/agent/secret"
 	"ecsagent/agent/task"
 )
@@ -62,16 +63,26 @@ func (s *stand) Delete(key string) error {
 
 func (s *stand) Keys() ([]string, error) { return slices.Collect(maps.Keys(s.keys)), nil }
 
+// sources are those that it plays.
+func sources(s *stand) Sources {
+	return Sources{Objects: objects.New(objects.Options{Client: s, Credentials: lender(s)}), Parameters: s}
+}
+
+// lender gives the credentials of the one role that there is.
+func lender(s *stand) func(id string) aws.CredentialsProvider {
+	return func(id string) aws.CredentialsProvider {
+		if id != "exec" {
+			return nil
+		}
+		return credentials.NewStaticCredentialsProvider(s.id, "SECRET", "TOKEN")
+	}
+}
+
 func newHook(t *testing.T, domainless bool) (*Hook, *stand) {
 	t.Helper()
 	s := &stand{keys: map[string]map[string]string{}, id: "AKID1"}
-	h := New(Options{Dir: filepath.Join(t.TempDir(), "credentialspecs"), Objects: s, Parameters: s, Registry: s, Domainless: domainless,
-		Credentials: func(id string) aws.CredentialsProvider {
-			if id != "exec" {
-				return nil
-			}
-			return credentials.NewStaticCredentialsProvider(s.id, "SECRET", "TOKEN")
-		}})
+	h := New(Options{Dir: filepath.Join(t.TempDir(), "credentialspecs"), Sources: sources(s), Registry: s, Domainless: domainless,
+		Credentials: lender(s)})
 	if err := os.MkdirAll(h.opts.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

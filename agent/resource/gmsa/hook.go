@@ -10,26 +10,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"go.uber.org/zap"
 
 	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/resource"
-	"ecsagent/agent/secret"
 	"ecsagent/agent/task"
 )
-
-// Objects reads from S3; *s3.Client does.
-type Objects interface {
-	Get(ctx context.Context, credentials aws.CredentialsProvider, bucket, key string) ([]byte, error)
-}
-
-// Parameters reads from Parameter Store; *secrets.Hook does.
-type Parameters interface {
-	Find(ctx context.Context, credentialsID string, wanted []task.Secret) (map[task.Secret]secret.String, error)
-}
 
 // Registry is the registry of Windows, below the key of the plug-in for hosts in no domain.
 type Registry interface {
@@ -44,22 +32,18 @@ type Registry interface {
 // registryRoot is where the keys are.
 const registryRoot = `HKEY_LOCAL_MACHINE\System\CurrentControlSet\Services\AmazonECSCCGPlugin\`
 
-// fetchLimit bounds the fetch of one spec, all attempts together.
-const fetchLimit = time.Minute
-
 // Options are the parts and settings of a Hook. Without Objects it can only tell what
 // would be made.
 type Options struct {
-	Dir         string // where Docker looks for credential specs
-	Objects     Objects
-	Parameters  Parameters
+	Dir string // where Docker looks for credential specs
+	Sources
 	Registry    Registry
 	Credentials func(credentialsID string) aws.CredentialsProvider
 	Domainless  bool // specs for hosts in no domain are offered
 	Log         *zap.Logger
 }
 
-// Hook implements engine.Hook.
+// Hook implements engine.Hook for Windows.
 type Hook struct{ opts Options }
 
 // New makes a Hook. It touches nothing.
@@ -75,52 +59,18 @@ func (*Hook) Kind() string { return "credentialspec" }
 
 // Needs implements engine.Hook.
 func (h *Hook) Needs(spec *task.Spec) ([]task.Resource, error) {
-	r := task.Resource{Name: "credentialspec", Text: "credential specs", Before: task.ContainerCreated}
-	for i := range spec.Containers {
-		c := &spec.Containers[i]
-		ref, ok, err := referenceOf(c)
-		if err != nil {
-			return nil, err
+	return needs(spec, inFolder, func(r *reference) error {
+		if r.domainless && !h.opts.Domainless {
+			return errors.New("specs for hosts in no domain are not offered by this container instance (ECS_GMSA_SUPPORTED=true)")
 		}
-		if !ok {
-			continue
-		}
-		if ref.domainless && !h.opts.Domainless {
-			return nil, fmt.Errorf("credential spec %q of container %s: specs for hosts in no domain are not offered by this container instance (ECS_GMSA_SUPPORTED=true)", ref.text, c.Name)
-		}
-		if !resource.IsElement(spec.ID()) {
-			return nil, fmt.Errorf("task id %q cannot name a credential spec", spec.ID())
-		}
-		r.Containers = append(r.Containers, c.Name)
-		r.NeedsRole = r.NeedsRole || ref.source != fromFile || ref.domainless
-	}
-	if r.Containers == nil {
-		return nil, nil
-	}
-	if r.NeedsRole && spec.ExecutionCredentialsID == "" {
-		return nil, errors.New("credentialspec resource: unable to find execution role credentials")
-	}
-	return []task.Resource{r}, nil
-}
-
-// each calls f for each container with a spec.
-func each(spec *task.Spec, f func(c *task.Container, i int, r *reference) error) error {
-	for i := range spec.Containers {
-		r, ok, err := referenceOf(&spec.Containers[i])
-		if err == nil && ok {
-			err = f(&spec.Containers[i], i, &r)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // Preview implements engine.Hook.
 func (h *Hook) Preview(spec *task.Spec, _ *task.Resource) resource.Provided {
 	out := resource.Provided{Inputs: make(map[string]dockerspec.Inputs)}
-	_ = each(spec, func(c *task.Container, _ int, r *reference) error {
+	_ = each(spec, inFolder, func(c *task.Container, _ int, r *reference) error {
 		out.Inputs[c.Name] = option(r, spec.ID(), c.Name)
 		return nil
 	})
@@ -142,7 +92,7 @@ func (h *Hook) Provision(ctx context.Context, s *task.Snapshot, _ *task.Resource
 		return out, fmt.Errorf("credentialspec resource: %w", err)
 	}
 	domainless := false
-	err := each(s.Spec, func(c *task.Container, i int, r *reference) error {
+	err := each(s.Spec, inFolder, func(c *task.Container, i int, r *reference) error {
 		if st := &s.State.Containers[i]; st.Known >= task.ContainerRunning || st.Desired == task.ContainerStopped {
 			return nil
 		}
@@ -181,25 +131,10 @@ func (h *Hook) make(ctx context.Context, spec *task.Spec, c *task.Container, r *
 }
 
 func (h *Hook) fetch(ctx context.Context, spec *task.Spec, r *reference) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
-	defer cancel()
-	switch r.source {
-	case fromS3:
-		who := h.opts.Credentials(spec.ExecutionCredentialsID)
-		if who == nil {
-			return nil, errors.New("unable to find execution role credentials")
-		}
-		return h.opts.Objects.Get(ctx, who, r.bucket, r.key)
-	case fromSSM:
-		wanted := task.Secret{Name: "credentialspec", ValueFrom: r.arn(), Provider: "ssm"}
-		found, err := h.opts.Parameters.Find(ctx, spec.ExecutionCredentialsID, []task.Secret{wanted})
-		if err != nil {
-			return nil, err
-		}
-		value := found[wanted]
-		return []byte(value.Reveal()), nil
+	if r.source == fromFile {
+		return os.ReadFile(filepath.Join(h.opts.Dir, filepath.FromSlash(strings.ReplaceAll(r.file, `\`, "/"))))
 	}
-	return os.ReadFile(filepath.Join(h.opts.Dir, filepath.FromSlash(strings.ReplaceAll(r.file, `\`, "/"))))
+	return h.opts.fetch(ctx, spec.ExecutionCredentialsID, r)
 }
 
 // replace writes a file whole.
@@ -236,7 +171,7 @@ func (h *Hook) Renew(ctx context.Context, s *task.Snapshot) error {
 }
 
 func domainlessTask(spec *task.Spec) (is bool) {
-	_ = each(spec, func(_ *task.Container, _ int, r *reference) error {
+	_ = each(spec, inFolder, func(_ *task.Container, _ int, r *reference) error {
 		is = is || r.domainless
 		return nil
 	})
@@ -246,7 +181,7 @@ func domainlessTask(spec *task.Spec) (is bool) {
 // CleanUp implements engine.Hook. Files that an operator has put there stay.
 func (h *Hook) CleanUp(_ context.Context, s *task.Snapshot, _ *task.Resource, _ map[string]string) error {
 	var failed []error
-	_ = each(s.Spec, func(c *task.Container, _ int, r *reference) error {
+	_ = each(s.Spec, inFolder, func(c *task.Container, _ int, r *reference) error {
 		if name := r.made(s.ID(), c.Name); name != "" {
 			if err := os.Remove(filepath.Join(h.opts.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				failed = append(failed, err)

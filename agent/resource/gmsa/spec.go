@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
 	"ecsagent/agent/resource"
+	"ecsagent/agent/resource/objects"
 	"ecsagent/agent/task"
 )
 
@@ -36,13 +37,12 @@ type reference struct {
 	text       string // as it was given
 	domainless bool
 	source     source
-	file       string // below Docker's folder
-	bucket     string
-	key        string
+	file       string // below Docker's folder, or on Linux of the host
+	object     objects.Object
 }
 
 // referenceOf reads what a container asks for; ok is false when that is nothing.
-func referenceOf(c *task.Container) (r reference, ok bool, err error) {
+func referenceOf(c *task.Container, place place) (r reference, ok bool, err error) {
 	text := ""
 	for _, s := range append(c.CredentialSpecs[:len(c.CredentialSpecs):len(c.CredentialSpecs)], securityOptions(c)...) {
 		if strings.HasPrefix(s, joined) || strings.HasPrefix(s, domainless) {
@@ -56,7 +56,7 @@ func referenceOf(c *task.Container) (r reference, ok bool, err error) {
 		}
 		return r, false, nil
 	}
-	if r, err = parse(text); err != nil {
+	if r, err = parse(text, place); err != nil {
 		return r, false, fmt.Errorf("credential spec %q of container %s: %w", text, c.Name, err)
 	}
 	return r, true, nil
@@ -70,25 +70,38 @@ func securityOptions(c *task.Container) []string {
 	return host.SecurityOpt
 }
 
-var (
-	errARN  = errors.New("unsupported credentialspec ARN, only s3/ssm ARNs are valid")
-	errFile = errors.New(`want the name of a file in Docker's folder credentialspecs, such as "file://web.json"`)
-)
+var errARN = errors.New("unsupported credentialspec ARN, only s3/ssm ARNs are valid")
 
-func parse(text string) (r reference, err error) {
+// place checks the name of a file with a spec.
+type place func(name string) error
+
+// inFolder is for the files that Docker reads itself, on Windows.
+func inFolder(name string) error {
+	for part := range strings.SplitSeq(strings.ReplaceAll(name, `\`, "/"), "/") {
+		if !resource.IsElement(part) {
+			return errors.New(`want the name of a file in Docker's folder credentialspecs, such as "file://web.json"`)
+		}
+	}
+	return nil
+}
+
+// onHost is for the files that the agent reads, on Linux.
+func onHost(name string) error {
+	if !path.IsAbs(name) || path.Clean(name) != name {
+		return errors.New(`want the path of a file on the container instance, such as "file:///etc/credspecs/web.json"`)
+	}
+	return nil
+}
+
+func parse(text string, place place) (r reference, err error) {
 	value, is := strings.CutPrefix(text, domainless)
 	if !is {
 		value = strings.TrimPrefix(text, joined)
 	}
 	r = reference{text: text, domainless: is}
 	if name, file := strings.CutPrefix(value, "file://"); file {
-		for part := range strings.SplitSeq(strings.ReplaceAll(name, `\`, "/"), "/") {
-			if !resource.IsElement(part) {
-				return r, errFile
-			}
-		}
 		r.source, r.file = fromFile, name
-		return r, nil
+		return r, place(name)
 	}
 	a, err := arn.Parse(value)
 	switch {
@@ -96,9 +109,8 @@ func parse(text string) (r reference, err error) {
 		return r, errARN
 	case a.Service == "s3":
 		r.source = fromS3
-		var ok bool
-		if r.bucket, r.key, ok = strings.Cut(a.Resource, "/"); !ok || r.bucket == "" || r.key == "" || !resource.IsElement(path.Base(r.key)) {
-			return r, fmt.Errorf("want the ARN of an object such as arn:aws:s3:::bucket/web.json")
+		if r.object, err = objects.Parse(value); err != nil || !resource.IsElement(path.Base(r.object.Key)) {
+			return r, errors.New("want the ARN of an object such as arn:aws:s3:::bucket/web.json")
 		}
 	case a.Service == "ssm" && strings.HasPrefix(a.Resource, "parameter/"):
 		r.source = fromSSM
@@ -119,7 +131,7 @@ func (r *reference) made(taskID, container string) string {
 	case r.source == fromFile && !r.domainless:
 		return ""
 	case r.source == fromS3:
-		return "s3_" + taskID + "_" + path.Base(r.key)
+		return "s3_" + taskID + "_" + path.Base(r.object.Key)
 	}
 	sum := sha256.Sum256([]byte(taskID + container + r.arn()))
 	return hex.EncodeToString(sum[:])
@@ -178,4 +190,34 @@ func compact(spec []byte) ([]byte, error) {
 		return nil, errors.New("it is not JSON") // nothing of it is shown
 	}
 	return b.Bytes(), nil
+}
+
+var errNoUser = errors.New("want ActiveDirectoryConfig.HostAccountConfig.PluginInput.CredentialArn, the ARN of a secret, for a host in no domain")
+
+// accountOf is the account that a spec is for, and the secret of the user with whose rights
+// its tickets are fetched on a host in no domain, if it has one.
+func accountOf(spec []byte) (name, user string, err error) {
+	var s struct {
+		ActiveDirectoryConfig struct {
+			GroupManagedServiceAccounts []struct{ Name string }
+			HostAccountConfig           struct{ PluginInput json.RawMessage }
+		}
+	}
+	if json.Unmarshal(spec, &s) != nil || len(s.ActiveDirectoryConfig.GroupManagedServiceAccounts) == 0 {
+		return "", "", errors.New("want ActiveDirectoryConfig.GroupManagedServiceAccounts with the account's Name")
+	}
+	name = s.ActiveDirectoryConfig.GroupManagedServiceAccounts[0].Name
+	if !resource.IsElement(name) {
+		return "", "", fmt.Errorf("ActiveDirectoryConfig.GroupManagedServiceAccounts[0].Name is %q: want the name of an account", name)
+	}
+	raw := []byte(s.ActiveDirectoryConfig.HostAccountConfig.PluginInput)
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		raw = []byte(text)
+	}
+	var input struct{ CredentialArn string }
+	if len(raw) > 0 && json.Unmarshal(raw, &input) != nil {
+		return name, "", errNoUser
+	}
+	return name, input.CredentialArn, nil
 }

@@ -347,7 +347,8 @@ func TestResourceCleanUpInsists(t *testing.T) {
 	})
 }
 
-// TestSweep: what is left of tasks without a record goes when the agent starts.
+// TestSweep: what is left of tasks without a record goes when the agent starts, and what
+// was too young for it then goes with one of the looks that follow.
 func TestSweep(t *testing.T) {
 	h := newFakeHook("cgroup")
 	withHooks(t, []Hook{h}, func(r *rig, _ keepingBuilder) {
@@ -357,6 +358,11 @@ func TestSweep(t *testing.T) {
 		h.made["lost"] = 1
 		r.start()
 		if !slices.Equal(h.swept, []string{"lost"}) || h.made["one"] != 1 {
+			t.Errorf("swept %v, made %v", h.swept, h.made)
+		}
+		h.made["later"] = 1
+		r.pass(6 * time.Minute)
+		if !slices.Equal(h.swept, []string{"lost", "later"}) || h.made["one"] != 1 {
 			t.Errorf("swept %v, made %v", h.swept, h.made)
 		}
 	})

@@ -47,6 +47,7 @@ func (e *Engine) reconcileForever(ctx context.Context) {
 		case <-e.look:
 			timer.Stop()
 		case <-timer.C:
+			e.sweep(ctx) // also of what was too young for it before
 		}
 		if !e.reconcileUntilDone(ctx, false) {
 			return

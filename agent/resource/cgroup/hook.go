@@ -3,6 +3,7 @@ package cgroup
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -77,9 +78,14 @@ func (h Hook) Sweep(ctx context.Context, known func(taskID string) bool) error {
 	if err != nil {
 		return err
 	}
+	ids = slices.DeleteFunc(ids, known)
+	if len(ids) == 0 {
+		return nil
+	}
 	var failed []error
+	young := h.driver.youngerThan(time.Now().Add(-sweepAge))
 	for _, id := range ids {
-		if known(id) || time.Since(h.driver.made(id)) < sweepAge {
+		if young(id) {
 			continue
 		}
 		err := h.RemoveID(ctx, id)

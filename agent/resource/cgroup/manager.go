@@ -52,8 +52,8 @@ type driver interface {
 	kill(id string) ([]int, error)
 	// dirs lists the names below the tasks' parent; a name may come more than once.
 	dirs() ([]string, error)
-	// made is when the youngest part of a task's cgroup was made, or changed last.
-	made(id string) time.Time
+	// youngerThan tells whether a part of a task's cgroup was made or changed after a time.
+	youngerThan(time.Time) func(id string) bool
 }
 
 // New makes a Manager; Init must follow.

@@ -91,14 +91,17 @@ func (t tree) dirs() ([]string, error) {
 	return all, nil
 }
 
-func (t tree) made(id string) (at time.Time) {
+// youngerThan tells of tasks' cgroups whether they were made or changed after a time. The
+// hierarchies are looked for once, whatever the number of cgroups.
+func (t tree) youngerThan(at time.Time) func(id string) bool {
 	hs, _ := t.mounts() // none: old
-	for _, h := range hs {
-		if made, err := t.files.Made(path.Join(h.dir, t.layout.dir(id))); err == nil && made.After(at) {
-			at = made
-		}
+	return func(id string) bool {
+		dir := t.layout.dir(id)
+		return slices.ContainsFunc(hs, func(h hierarchy) bool {
+			made, err := t.files.Made(path.Join(h.dir, dir))
+			return err == nil && made.After(at)
+		})
 	}
-	return at
 }
 
 // A process that has just ended holds its cgroup for a moment longer.

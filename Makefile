@@ -106,8 +106,9 @@ test-windows: ## run the agent's tests on Windows, played by Wine (RUN=regexp, P
 		if [ -n "$$packages" ]; then GOOS=windows GOARCH=amd64 $(GO) test -p $(JOBS) -timeout 10m \
 			-overlay "$$overlay" -exec "$(CURDIR)/scripts/wine exec" $(if $(RUN),-run '$(value RUN)') $$packages; fi
 ifneq ($(if $(PKG),$(filter ./tests/wine,$(PKG)),all),)
-	@programs=$$(mktemp -d) && trap 'rm -rf "$$programs"' EXIT && $(GO) build -p $(JOBS) -o "$$programs/" ./controlplane/cmd/ecs-local && \
-		GOOS=windows GOARCH=amd64 $(GO) build -p $(JOBS) -ldflags '$(LDFLAGS)' -o "$$programs/" ./agent/cmd/ecs-agent ./cni/cmd/ecs-cni && \
+	@overlay=$$(GO=$(GO) scripts/wine overlay) && programs=$$(mktemp -d) && trap 'rm -rf "$$programs"' EXIT && \
+		$(GO) build -p $(JOBS) -o "$$programs/" ./controlplane/cmd/ecs-local && \
+		GOOS=windows GOARCH=amd64 $(GO) build -p $(JOBS) -overlay "$$overlay" -ldflags '$(LDFLAGS)' -o "$$programs/" ./agent/cmd/ecs-agent ./cni/cmd/ecs-cni && \
 		ECS_TEST_WINDOWS_PROGRAMS="$$programs" $(GO) test -count=1 $(if $(RUN),-run '$(value RUN)') ./tests/wine
 endif
 

@@ -27,9 +27,31 @@ type engine struct {
 	mu         sync.Mutex
 	changed    chan struct{} // closed at every event
 	events     []string
+	ids        int
 	containers map[string]*made
-	ran        [][]string // commands in containers
-	unknown    []string   // calls that were not understood
+	ran        [][]string         // commands in containers
+	refusals   map[string]refusal // by repository
+	unknown    []string           // calls that were not understood
+}
+
+// refusal is what Docker says of an image that this Windows cannot run, each where it finds
+// out.
+type refusal struct{ pull, create, start string }
+
+// refused is what it says of an image, by whichever tag or digest.
+func (e *engine) refused(image string) refusal {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.refusals[repository(image)]
+}
+
+// repository is an image without its tag and digest.
+func repository(image string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if i := strings.LastIndexByte(image, ':'); i > strings.LastIndexByte(image, '/') {
+		image = image[:i]
+	}
+	return image
 }
 
 // made is a container.
@@ -86,8 +108,11 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "GET plugins", "GET networks":
 		answer(w, []any{})
 	case "GET images json":
+		image := strings.Join(part[1:len(part)-1], "/")
 		if len(part) == 2 {
 			answer(w, []any{})
+		} else if e.refused(image).pull != "" {
+			fail(w, http.StatusNotFound, "No such image: "+image)
 		} else {
 			answer(w, map[string]any{"Id": imageID, "RepoTags": []string{"registry.example/shop/web:1"}, "Os": "windows", "Config": map[string]any{}})
 		}
@@ -98,6 +123,10 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "GET volumes":
 		answer(w, map[string]any{"Volumes": []any{}})
 	case "POST images create":
+		if said := e.refused(r.URL.Query().Get("fromImage")).pull; said != "" {
+			answer(w, map[string]any{"errorDetail": map[string]string{"message": said}, "error": said})
+			return
+		}
 		answer(w, map[string]any{"status": "Status: Downloaded newer image"})
 	case "GET events":
 		e.stream(w, r)
@@ -110,6 +139,10 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			e.inspect(w, part[1])
 		}
 	case "POST containers start":
+		if said := e.refused(e.imageOf(part[1])).start; said != "" {
+			fail(w, http.StatusInternalServerError, said)
+			return
+		}
 		e.change(w, part[1], "start", func(s *container.State) {
 			s.Status, s.Running, s.Pid, s.StartedAt = "running", true, 4242, now()
 		})
@@ -201,7 +234,16 @@ func (e *engine) create(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	c.id = fmt.Sprintf("%064x", len(e.containers)+0xc0ffee)
+	switch said := e.refusals[repository(c.config.Image)]; {
+	case said.pull != "":
+		fail(w, http.StatusNotFound, "No such image: "+c.config.Image)
+		return
+	case said.create != "":
+		fail(w, http.StatusBadRequest, said.create)
+		return
+	}
+	e.ids++
+	c.id = fmt.Sprintf("%064x", e.ids+0xc0ffee)
 	e.containers[c.id] = c
 	e.tell(c, "create")
 	w.WriteHeader(http.StatusCreated)
@@ -218,6 +260,16 @@ func (e *engine) find(w http.ResponseWriter, name string) *made {
 	}
 	fail(w, http.StatusNotFound, "No such container: "+name)
 	return nil
+}
+
+// imageOf is the image of a container.
+func (e *engine) imageOf(id string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.containers[id]; c != nil {
+		return c.config.Image
+	}
+	return ""
 }
 
 func (e *engine) change(w http.ResponseWriter, name, event string, to func(*container.State)) {

@@ -188,7 +188,7 @@ func TestService(t *testing.T) {
 	})
 
 	w := newWindows(t)
-	w.start(s, dir, map[string]string{"ECS_EXTERNAL": "true", "ECS_ENABLE_CONTAINER_METADATA": "true"})
+	w.start(s, dir, map[string]string{"ECS_EXTERNAL": "true", "ECS_ENABLE_CONTAINER_METADATA": "true", "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION": "1s"})
 	instance := connected(ctx, t, s)
 	attributes := map[string]string{}
 	for _, a := range instance.Attributes {
@@ -247,6 +247,7 @@ func TestService(t *testing.T) {
 	if code := task.Container("web").ExitCode; code == nil || *code != 143 {
 		t.Errorf("%+v", task)
 	}
+	checkRefused(ctx, t, s, docker, dir)
 	w.run("net", "stop", "AmazonECS")
 	if text, err := os.ReadFile(log); err != nil || !strings.Contains(string(text), "msg=\"stopped\"") && !strings.Contains(string(text), "msg=stopped") {
 		t.Errorf("the agent's log does not tell of its end: %v", err)
@@ -274,5 +275,66 @@ func checkMetadataFile(t *testing.T, dir, arn string) {
 	var content struct{ TaskARN string }
 	if err := json.Unmarshal(text, &content); err != nil || content.TaskARN != arn {
 		t.Error(fmt.Errorf("%s: %s: %w", files[0], text, err))
+	}
+}
+
+// checkRefused: images and isolation modes that this Windows does not have stop their tasks
+// with what Docker says, and leave no container; the next task runs.
+func checkRefused(ctx context.Context, t *testing.T, s *harness.Stack, docker *engine, dir string) {
+	t.Helper()
+	docker.mu.Lock()
+	docker.refusals = map[string]refusal{
+		"registry.example/linux": {pull: `cannot download image with operating system "linux" when requesting "windows"`},
+		"registry.example/later": {pull: "a Windows version 10.0.26100-based image is incompatible with a 10.0.20348 host"},
+		"registry.example/mode":  {create: "invalid isolation (kata): Windows supports 'default', 'process', or 'hyperv'"},
+		"registry.example/hyper": {start: "hcs::CreateComputeSystem: The virtual machine could not be started because a required feature is not installed."},
+	}
+	docker.mu.Unlock()
+	run := func(image string) string {
+		definition, err := s.ECS.Register(ctx, map[string]any{
+			"family": "refused", "containerDefinitions": []any{map[string]any{"name": "web", "image": image, "memory": 128, "essential": true}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tasks, failures, err := s.ECS.Run(ctx, definition, 1)
+		if err != nil || len(tasks) != 1 {
+			t.Fatalf("%v %v", failures, err)
+		}
+		return tasks[0].TaskARN
+	}
+	arns := map[string]string{}
+	for image := range docker.refusals {
+		arns[image] = run(image + ":1")
+	}
+	for image, said := range docker.refusals {
+		task, err := s.ECS.AwaitStatus(ctx, arns[image], "RUNNING", "STOPPED")
+		name, text := "CannotPullContainerError", said.pull
+		switch {
+		case said.create != "":
+			name, text = "CannotCreateContainerError", said.create
+		case said.start != "":
+			name, text = "CannotStartContainerError", said.start
+		}
+		if reason := task.Container("web").Reason; err != nil || task.LastStatus != "STOPPED" || !strings.HasPrefix(reason, name+": ") || !strings.Contains(reason, text) {
+			t.Errorf("%s: %s, reason %q, container's %q, %v; want %s: %s", image, task.LastStatus, task.StoppedReason, reason, err, name, text)
+		}
+	}
+	good := run("registry.example/shop/web:1")
+	if task, err := s.ECS.AwaitStatus(ctx, good, "RUNNING", "STOPPED"); err != nil || task.LastStatus != "RUNNING" {
+		t.Errorf("after those: %+v %v", task, err)
+	}
+	if err := s.ECS.Stop(ctx, good, "enough"); err != nil {
+		t.Fatal(err)
+	}
+	left := ""
+	if err := harness.Poll(ctx, "containers and metadata files to be removed", func(context.Context) (bool, error) {
+		files, err := filepath.Glob(filepath.Join(dir, "data", "metadata", "*", "*"))
+		docker.mu.Lock()
+		defer docker.mu.Unlock()
+		left = fmt.Sprintf("%d containers, files %q", len(docker.containers), files)
+		return len(docker.containers)+len(files) == 0, err
+	}); err != nil {
+		t.Errorf("%v: %s", err, left)
 	}
 }

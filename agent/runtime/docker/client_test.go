@@ -216,6 +216,9 @@ func TestKinds(t *testing.T) {
 		{true, 403, "denied: toomanyrequests: slow down", nil},
 		{true, 500, "received unexpected HTTP status: 500 Internal Server Error", nil},
 		{true, 404, "no matching manifest for linux/amd64 in the manifest list entries", runtime.ErrInvalid},
+		{true, 500, `cannot download image with operating system "linux" when requesting "windows"`, runtime.ErrInvalid},
+		{true, 500, `image operating system "linux" cannot be used on this platform: operating system is not supported`, runtime.ErrInvalid},
+		{true, 500, "a Windows version 10.0.26100-based image is incompatible with a 10.0.20348 host", runtime.ErrInvalid},
 	}
 	f := newFake(t)
 	c := f.connect(t, Timeouts{})

@@ -80,7 +80,11 @@ var (
 	// absent is the answer to a name, tag or digest that the registry does not have.
 	absentTexts = []string{"manifest unknown", "name unknown", "repository does not exist", "not found: manifest"}
 	// invalid is an answer that no second attempt changes.
-	invalidTexts = []string{"no matching manifest for", "invalid reference format", "does not match the specified platform"}
+	invalidTexts = []string{
+		"no matching manifest for", "invalid reference format", "does not match the specified platform",
+		// On Windows: an image of Linux, or of a later Windows.
+		"cannot download image with operating system", "cannot be used on this platform", "operating system is not supported", "-based image is incompatible with a",
+	}
 )
 
 // portTakenTexts are how a start fails because of a host port: of another container, of

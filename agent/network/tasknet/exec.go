@@ -40,8 +40,7 @@ func (e *execer) ExecPlugin(ctx context.Context, path string, config []byte, env
 	c.Env = append(environ, e.env...)
 	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(config), &out, &errs
 	c.WaitDelay = killWait
-	endWhole(c)
-	err := c.Run()
+	err := runWhole(c)
 	if err == nil {
 		return out.Bytes(), nil
 	}

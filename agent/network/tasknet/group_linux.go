@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// endWhole makes the end of the context end a plugin with all that it has started:
+// runWhole runs a plugin. The end of its context ends it with all that it has started:
 // otherwise these go on and change the network of a task that is long gone.
-func endWhole(c *exec.Cmd) {
+func runWhole(c *exec.Cmd) error {
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.Cancel = func() error {
 		if err := syscall.Kill(-c.Process.Pid, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
@@ -17,4 +17,5 @@ func endWhole(c *exec.Cmd) {
 		}
 		return os.ErrProcessDone
 	}
+	return c.Run()
 }

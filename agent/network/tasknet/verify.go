@@ -1,6 +1,7 @@
 package tasknet
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,11 +48,11 @@ func ask(ctx context.Context, path, question string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, verifyLimit)
 	defer cancel()
 	c := exec.CommandContext(ctx, path, question)
-	c.WaitDelay = killWait
-	endWhole(c)
-	out, err := c.Output()
+	var out bytes.Buffer
+	c.Stdout, c.WaitDelay = &out, killWait
+	err := runWhole(c)
 	if err == nil {
-		err = json.Unmarshal(out, into)
+		err = json.Unmarshal(out.Bytes(), into)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -1,0 +1,3 @@
+package tasknet
+
+var roles = []string{"hanging"}

@@ -31,6 +31,7 @@ type fakeSource struct {
 	whole    []bool // of the readings
 	asked    []stats.Target
 	netAsked int
+	netMACs  []string
 }
 
 func (f *fakeSource) Host(context.Context) (stats.Host, error) {
@@ -49,10 +50,11 @@ func (f *fakeSource) Open(_ context.Context, t stats.Target) (stats.Meter, error
 	return &fakeMeter{f, t.ID}, nil
 }
 
-func (f *fakeSource) TaskNetwork(context.Context, stats.Target) (map[string]stats.Network, error) {
+func (f *fakeSource) TaskNetwork(_ context.Context, t stats.Target) (map[string]stats.Network, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.netAsked++
+	f.netMACs = t.MACs
 	return map[string]stats.Network{"eni": f.task["eni"]}, f.fail
 }
 
@@ -464,6 +466,7 @@ func (b *memoryBases) DeleteBase(id string) error              { delete(b.saved,
 func TestTaskNetworks(t *testing.T) {
 	spec := newSpec("awsvpc", "~internal~ecs~pause", "a", "b")
 	spec.Containers[0].Type = task.CNIPause
+	spec.ENIs = []task.ENI{{MAC: "06:1f:2e:3d:4c:5b"}}
 	inBubble(t, stats.Options{}, spec, func(r *rig) {
 		r.state.Containers[0].Known = task.ContainerResourcesProvisioned
 		r.tell()
@@ -491,6 +494,9 @@ func TestTaskNetworks(t *testing.T) {
 			if d := cmp.Diff(&stats.NetworkRates{Rx: 200, Tx: 1}, got.Rates); d != "" || got.Networks["eni"].RxBytes != 3000 {
 				t.Errorf("%s: %+v %s", id, got.Networks, d)
 			}
+		}
+		if !slices.Equal(r.source.netMACs, []string{"06:1f:2e:3d:4c:5b"}) {
+			t.Errorf("asked for the interfaces %q", r.source.netMACs)
 		}
 		round := r.Round().Tasks[0].Containers
 		if round[0].Network != nil {

@@ -44,7 +44,11 @@ func (c *Collector) taskNetwork(ctx context.Context, t *tracked, now time.Time) 
 	if first || pause == nil {
 		return
 	}
-	networks, err := c.opt.Source.TaskNetwork(ctx, pause.target)
+	target := pause.target
+	for i := range t.spec.ENIs {
+		target.MACs = append(target.MACs, t.spec.ENIs[i].MAC)
+	}
+	networks, err := c.opt.Source.TaskNetwork(ctx, target)
 	if err != nil {
 		if ctx.Err() == nil {
 			c.log.Debug("network usage not read", zap.String("task", t.spec.ARN), zap.Error(err))

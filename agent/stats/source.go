@@ -11,6 +11,9 @@ type Target struct {
 	OwnNetwork bool
 	// Again is set when it was opened before and has not been started anew since.
 	Again bool
+	// MACs are the addresses of the interfaces that were given to the container's task. They
+	// are told where these are asked for.
+	MACs []string
 }
 
 // Source reads what the kernel, or Docker, counts. The loop alone calls it, one call

@@ -125,10 +125,19 @@ func addresses(e *task.ENI) (address, gateway string, err error) {
 	return netip.PrefixFrom(ip, subnet.Bits()).String(), subnet.Addr().String(), nil
 }
 
-// taskAdapter and bridgeAdapter are how Windows calls the adapters of a task, after their
-// endpoints (docs/spec/05 section 5.3).
-func (p Plan) taskAdapter(pause string) string {
-	return "vEthernet (" + taskName + "br" + strings.ReplaceAll(p.mac.String(), ":", "") + "-ep-" + pause + ")"
+// AdapterName is how Windows calls the adapter that a task's interface is inside the task,
+// after its endpoint (docs/spec/05 section 5.3). pause is the container that holds the
+// task's network.
+func AdapterName(mac, pause string) (string, error) {
+	hardware, err := net.ParseMAC(mac)
+	if err != nil || len(hardware) != 6 {
+		return "", fmt.Errorf("MAC address %q: want one such as 06:1f:2e:3d:4c:5b", mac)
+	}
+	return taskAdapter(hardware, pause), nil
+}
+
+func taskAdapter(mac net.HardwareAddr, pause string) string {
+	return "vEthernet (" + taskName + "br" + strings.ReplaceAll(mac.String(), ":", "") + "-ep-" + pause + ")"
 }
 
 func bridgeAdapter(pause string) string { return "vEthernet (" + bridgeName + "-ep-" + pause + ")" }

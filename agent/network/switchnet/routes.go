@@ -32,7 +32,7 @@ func changes(p Plan, pause string, b Bridge, s Settings) []change {
 	out := bridgeAdapter(pause)
 	list := []change{{false, everywhere, out}, {false, b.Address.Masked(), out}, {true, credentials, out}}
 	if !s.BlockMetadata {
-		list = append(list, change{true, metadata, p.taskAdapter(pause)})
+		list = append(list, change{true, metadata, taskAdapter(p.mac, pause)})
 	}
 	for _, r := range s.LocalRoutes {
 		if r.Addr().Is4() {

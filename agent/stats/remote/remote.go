@@ -13,11 +13,21 @@ import (
 // Ask returns Docker's stats object of a container, in JSON. It keeps its own deadline.
 type Ask func(ctx context.Context, id string) ([]byte, error)
 
+// Options make a Source. All of them are required.
+type Options struct {
+	Ask Ask
+	// Adapter is the name of the adapter that a task's interface is inside the task, whose
+	// network its pause container holds.
+	Adapter func(mac, pause string) (string, error)
+	// Traffic reads the counters of an adapter.
+	Traffic func(adapter string) (stats.Network, error)
+}
+
 // Source implements stats.Source.
-type Source struct{ ask Ask }
+type Source struct{ opts Options }
 
 // New makes a Source.
-func New(ask Ask) *Source { return &Source{ask} }
+func New(opts Options) *Source { return &Source{opts} }
 
 // Host implements stats.Source. Windows has no time of all processors to compare with.
 func (s *Source) Host(context.Context) (stats.Host, error) {
@@ -26,13 +36,22 @@ func (s *Source) Host(context.Context) (stats.Host, error) {
 
 // Open implements stats.Source.
 func (s *Source) Open(_ context.Context, t stats.Target) (stats.Meter, error) {
-	return &meter{s.ask, t.ID}, nil
+	return &meter{s.opts.Ask, t.ID}, nil
 }
 
-// TaskNetwork implements stats.Source: there are no interfaces that Docker does not
-// count.
-func (s *Source) TaskNetwork(context.Context, stats.Target) (map[string]stats.Network, error) {
-	return nil, nil
+// TaskNetwork implements stats.Source: Docker does not count what it did not attach.
+func (s *Source) TaskNetwork(_ context.Context, t stats.Target) (map[string]stats.Network, error) {
+	networks := make(map[string]stats.Network, len(t.MACs))
+	for _, mac := range t.MACs {
+		name, err := s.opts.Adapter(mac, t.ID)
+		if err != nil {
+			return nil, err
+		}
+		if networks[name], err = s.opts.Traffic(name); err != nil {
+			return nil, err
+		}
+	}
+	return networks, nil
 }
 
 type meter struct {

@@ -20,12 +20,12 @@ const windows = `{"read":"2026-02-03T10:20:30.1234567Z","preread":"2026-02-03T10
 
 func TestRead(t *testing.T) {
 	answer, fail := windows, error(nil)
-	s := remote.New(func(_ context.Context, id string) ([]byte, error) {
+	s := remote.New(remote.Options{Ask: func(_ context.Context, id string) ([]byte, error) {
 		if id != "abc" {
 			t.Errorf("asked for %q", id)
 		}
 		return []byte(answer), fail
-	})
+	}})
 	if h, err := s.Host(t.Context()); err != nil || h.CPUs == 0 {
 		t.Errorf("host %+v, %v", h, err)
 	}
@@ -56,5 +56,26 @@ func TestRead(t *testing.T) {
 	answer, fail = windows, errors.New("no such container")
 	if _, err := m.Read(t.Context(), true); !errors.Is(err, fail) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestTaskNetwork: what a task's own adapter counts, by its name.
+func TestTaskNetwork(t *testing.T) {
+	fail := errors.New("no such adapter")
+	s := remote.New(remote.Options{
+		Adapter: func(mac, pause string) (string, error) { return mac + " of " + pause, nil },
+		Traffic: func(name string) (stats.Network, error) {
+			if name != "06:1f of 9c41" {
+				return stats.Network{}, fail
+			}
+			return stats.Network{RxBytes: 5, TxDropped: 6}, nil
+		},
+	})
+	got, err := s.TaskNetwork(t.Context(), stats.Target{ID: "9c41", MACs: []string{"06:1f"}})
+	if diff := cmp.Diff(map[string]stats.Network{"06:1f of 9c41": {RxBytes: 5, TxDropped: 6}}, got); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	if got, err := s.TaskNetwork(t.Context(), stats.Target{ID: "gone", MACs: []string{"06:1f"}}); !errors.Is(err, fail) || got != nil {
+		t.Errorf("%v %v", got, err)
 	}
 }

@@ -45,6 +45,9 @@ func (a *agent) newHealth(connected func() bool, rules doctor.Check, changed fun
 	if rules.Run != nil {
 		checks = append(checks, rules)
 	}
+	if a.network != nil && a.network.answers != nil {
+		checks = append(checks, doctor.Networking(a.network.answers))
+	}
 	h.doctor = doctor.New(doctor.Options{Checks: checks, Changed: changed, Log: a.log})
 	return h
 }

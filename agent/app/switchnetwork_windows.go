@@ -62,7 +62,7 @@ func (a *agent) findSwitchNetwork(ctx context.Context, primary net.HardwareAddr,
 		}
 		return nil, notNow{err}
 	}
-	offer := &offeredNetwork{Network: switchNetwork{r}, version: version, join: r.Join}
+	offer := &offeredNetwork{Network: switchNetwork{r}, version: version, join: r.Join, answers: r.Answers}
 	if err := a.sweepSwitches(ctx, r); err != nil {
 		a.log.Warn("networks of unknown tasks not removed", zap.Error(err))
 	}

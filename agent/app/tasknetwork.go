@@ -33,6 +33,8 @@ type offeredNetwork struct {
 	// join puts a container that has started into its task's network; nil where it is
 	// there from the beginning.
 	join func(ctx context.Context, spec *task.Spec, pause, container string) error
+	// answers asks for the host's service that makes the networks; nil where it is the kernel.
+	answers func(context.Context) error
 }
 
 // notNow says that tasks cannot have networks at the moment.

@@ -161,6 +161,16 @@ func Rules(missing func(context.Context) ([]string, error)) Check {
 	}}
 }
 
+// Networking asks for the host's service that makes the networks of tasks.
+func Networking(answers func(context.Context) error) Check {
+	return Check{Name: "networking", Type: Agent, Run: func(ctx context.Context) ([]Finding, bool) {
+		if err := answers(ctx); err != nil {
+			return []Finding{NetworkingFailing.Found(err.Error())}, true
+		}
+		return nil, true
+	}}
+}
+
 // Limits of the clock's error. AWS refuses signatures that are five minutes off.
 const (
 	skewWarns  = time.Minute

@@ -45,6 +45,8 @@ var (
 		"AWS refuses requests of clocks that are five minutes off. Look at the time service: chronyc tracking, timedatectl."}
 	ClockWrong = &Condition{"clock-wrong", "The clock is so wrong that AWS refuses requests", Impairment,
 		"Nothing signed on this host is valid, the tasks' requests included. Set the clock: chronyc makestep."}
+	NetworkingFailing = &Condition{"networking-failing", "The host networking service of Windows does not answer, or lacks Docker's network", Impairment,
+		"Tasks of network mode awsvpc get no network, and keep what they have. Look at the service and at the network nat: Get-Service hns, Get-HnsNetwork, docker network inspect nat."}
 	StoreFailing = &Condition{"store-failing", "The agent cannot save its state", Impairment,
 		"No new tasks are accepted, so that none is lost. Look at the disk of ECS_DATADIR: its space, its mount, its permissions."}
 )
@@ -53,7 +55,7 @@ var (
 func Conditions() []*Condition {
 	return []*Condition{
 		DockerUnreachable, ControlPlaneUnreachable, InstanceInactive, DiskNearlyFull, DiskFull,
-		RulesMissing, RulesUnknown, ClockSkewed, ClockWrong, StoreFailing,
+		RulesMissing, RulesUnknown, ClockSkewed, ClockWrong, NetworkingFailing, StoreFailing,
 	}
 }
 

@@ -293,6 +293,18 @@ func TestStore(t *testing.T) {
 	}
 }
 
+func TestNetworking(t *testing.T) {
+	var failure error
+	c := Networking(func(context.Context) error { return failure })
+	if got := find(c); got != "" {
+		t.Error(got)
+	}
+	failure = errors.New("failed to find existing network nat")
+	if got := find(c); got != "networking-failing failed to find existing network nat" {
+		t.Error(got)
+	}
+}
+
 func TestRules(t *testing.T) {
 	for _, c := range []struct {
 		problems []string

@@ -75,6 +75,14 @@ func TestBridge(t *testing.T) {
 func TestNamespace(t *testing.T) {
 	w := played(t)
 	space := w.AddNamespace()
+	w.SetVersion(9, 1)
+	if status, printed, _ := call(t, "ADD", "9c41", space, natConf); status != 1 || !strings.Contains(printed, "for namespaces of HCN: it is 9.1, want 9.2") {
+		t.Errorf("a host without HCN: %d %s", status, printed)
+	}
+	if got := w.State(); got != "network nat" {
+		t.Error(got)
+	}
+	w.SetVersion(9, 2)
 	for range 2 {
 		if status, printed, _ := call(t, "ADD", "9c41", space, natConf); status != 0 {
 			t.Fatalf("%d %s", status, printed)
@@ -99,6 +107,19 @@ func TestNamespace(t *testing.T) {
 	}
 	if err := s.Detach(t.Context(), vswitch.Place{Namespace: strings.Repeat("0", 8) + space[8:]}, e.ID); err != nil {
 		t.Errorf("a namespace that is gone: %v", err)
+	}
+}
+
+// TestStatusPlayed: whether HNS answers, and has Docker's network.
+func TestStatusPlayed(t *testing.T) {
+	w := played(t)
+	conf := `{"cniVersion":"1.1.0","name":"nat","type":"vpc-eni","useExistingNetwork":true}`
+	if status, printed, _ := call(t, "STATUS", "", "", conf); status != 0 {
+		t.Errorf("%d %s", status, printed)
+	}
+	w.Fail("HNS GET /networks/")
+	if status, printed, _ := call(t, "STATUS", "", "", conf); status == 0 || !strings.Contains(printed, "wird bereits verwendet") {
+		t.Errorf("HNS is busy: %d %s", status, printed)
 	}
 }
 

@@ -11,10 +11,16 @@ import (
 	"ecsagent/cni/plugin"
 )
 
-// The oldest HNS that can do it: Windows Server 1803.
-const (
-	minMajor = 7
-	minMinor = 2
+// release is a version of HNS, and the first Windows that has it.
+type release struct {
+	major, minor int
+	windows      string
+}
+
+// The oldest that can do it, and the oldest that has HCN, whose namespaces are.
+var (
+	oldest        = release{7, 2, "Windows Server 1803"}
+	oldestWithHCN = release{9, 2, "Windows Server 2019"}
 )
 
 // Host is what is worked with.
@@ -26,7 +32,11 @@ type Host struct {
 // Add gives a container its endpoint, and makes the network if the container is the one
 // that owns it. When it fails, what it made stays for the next attempt, or for Del.
 func (h Host) Add(ctx context.Context, c Config, t Target) (Endpoint, error) {
-	if err := h.checkVersion(ctx); err != nil {
+	want, what := oldest, "networks of tasks"
+	if t.where.Namespace != "" {
+		want, what = oldestWithHCN, "namespaces of HCN"
+	}
+	if err := h.checkVersion(ctx, want, what); err != nil {
 		return Endpoint{}, err
 	}
 	name := c.endpoint(t)
@@ -48,11 +58,11 @@ func (h Host) Add(ctx context.Context, c Config, t Target) (Endpoint, error) {
 		// An earlier call may have ended before this.
 		return e, h.attach(ctx, t, e)
 	}
-	want := Endpoint{Name: name, Network: c.network(), MAC: c.mac, Address: c.address, DNSServers: c.servers, DNSSearch: c.search}
+	made := Endpoint{Name: name, Network: c.network(), MAC: c.mac, Address: c.address, DNSServers: c.servers, DNSSearch: c.search}
 	if c.block {
-		want.Policies = blockMetadata()
+		made.Policies = blockMetadata()
 	}
-	if e, err = h.Switch.CreateEndpoint(ctx, want); err != nil {
+	if e, err = h.Switch.CreateEndpoint(ctx, made); err != nil {
 		return Endpoint{}, fmt.Errorf("create endpoint %s: %w", name, err)
 	}
 	if err := h.attach(ctx, t, e); err != nil {
@@ -64,14 +74,14 @@ func (h Host) Add(ctx context.Context, c Config, t Target) (Endpoint, error) {
 	return e, nil
 }
 
-func (h Host) checkVersion(ctx context.Context) error {
+func (h Host) checkVersion(ctx context.Context, want release, what string) error {
 	major, minor, err := h.Switch.Version(ctx)
 	if err != nil {
 		return fmt.Errorf("ask HNS for its version: %w", err)
 	}
-	if major < minMajor || major == minMajor && minor < minMinor {
+	if major < want.major || major == want.major && minor < want.minor {
 		return types.NewError(types.ErrPluginNotAvailable,
-			fmt.Sprintf("HNS is older than the minimum supported version: it is %d.%d, want %d.%d (Windows Server 1803)", major, minor, minMajor, minMinor), "")
+			fmt.Sprintf("HNS is older than the minimum supported version for %s: it is %d.%d, want %d.%d (%s)", what, major, minor, want.major, want.minor, want.windows), "")
 	}
 	return nil
 }

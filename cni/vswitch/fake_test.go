@@ -254,6 +254,18 @@ func (w *fakeWindows) Disable(_ context.Context, a Adapter) error {
 	})
 }
 
+// restart is a start of HNS anew, which may forget endpoints, and networks with them.
+func (w *fakeWindows) restart(networks bool) {
+	w.again()
+	w.endpoints, w.attached = map[string]Endpoint{}, map[string]bool{}
+	for id := range w.networks {
+		if networks && id != "nat" {
+			_ = w.DeleteNetwork(context.Background(), id)
+		}
+	}
+	w.again()
+}
+
 // end is the end of a container, also one that nobody asked for.
 func (w *fakeWindows) end(container string) {
 	delete(w.containers, container)

@@ -15,7 +15,7 @@ import (
 // and networks of tasks without an endpoint that stays (docs/spec/05 section 5.10). It goes
 // on after a failure and returns all of them. Nobody may be adding meanwhile.
 func (h Host) Sweep(ctx context.Context, c Config, keep []string) error {
-	if err := h.checkVersion(ctx); err != nil {
+	if err := h.checkVersion(ctx, oldest, "networks of tasks"); err != nil {
 		return err
 	}
 	endpoints, err := h.Switch.Endpoints(ctx)
@@ -64,7 +64,7 @@ func (c Config) owns(network string) bool {
 
 // Status says why tasks cannot have the network of a configuration here.
 func (h Host) Status(ctx context.Context, c Config) error {
-	if err := h.checkVersion(ctx); err != nil || !c.existing {
+	if err := h.checkVersion(ctx, oldest, "networks of tasks"); err != nil || !c.existing {
 		return err
 	}
 	_, err := h.Switch.NetworkByName(ctx, c.name)

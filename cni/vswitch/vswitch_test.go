@@ -117,8 +117,8 @@ func TestTask(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeft: calls fail, take effect without saying so, and processes die, at any
-// place of any sequence. A repeated ADD then makes the task whole, and a repeated DEL
+// TestNothingIsLeft: calls fail, take effect without saying so, processes die, and HNS
+// starts anew, at any place of any sequence. A repeated ADD then makes the task whole, and a repeated DEL
 // leaves the host as it was.
 func TestNothingIsLeft(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -131,6 +131,9 @@ func TestNothingIsLeft(t *testing.T) {
 			owner = target(t, pause, "6f0b5d0c-4f6e-4c52-9d0e-0f4f6d7a1c11")
 		}
 		for range rapid.IntRange(0, 6).Draw(t, "steps") {
+			if rapid.IntRange(0, 4).Draw(t, "HNS starts anew") == 0 {
+				w.restart(rapid.Bool().Draw(t, "without the networks"))
+			}
 			w.again()
 			w.failAt = rapid.IntRange(0, 12).Draw(t, "failing call")
 			w.dead, w.late = rapid.Bool().Draw(t, "process dies"), rapid.Bool().Draw(t, "after the work")
@@ -250,7 +253,8 @@ func TestRefusals(t *testing.T) {
 		want            string
 		again           bool
 	}{
-		"old HNS":         {taskConf, "none", func(w *fakeWindows) { w.major, w.minor = 7, 1 }, "HNS is older than the minimum supported version: it is 7.1, want 7.2", false},
+		"old HNS":         {taskConf, "none", func(w *fakeWindows) { w.major, w.minor = 7, 1 }, "HNS is older than the minimum supported version for networks of tasks: it is 7.1, want 7.2 (Windows Server 1803)", false},
+		"no HCN":          {natConf, "6f0b5d0c-4f6e-4c52-9d0e-0f4f6d7a1c11", func(w *fakeWindows) { w.major, w.minor = 9, 1 }, "HNS is older than the minimum supported version for namespaces of HCN: it is 9.1, want 9.2 (Windows Server 2019)", false},
 		"no interface":    {taskConf, "none", func(w *fakeWindows) { w.adapters = w.adapters[:1] }, "no network adapter has the MAC address 06:1f:2e:3d:4c:5b", true},
 		"the host's own":  {taskConf, "none", func(w *fakeWindows) { w.adapters[0].Up = false }, `adapter "Ethernet 4" with the MAC address 06:1f:2e:3d:4c:5b is the only one with a default gateway`, false},
 		"no nat":          {natConf, "none", func(w *fakeWindows) { delete(w.networks, "nat") }, "failed to find existing network nat", true},
@@ -297,6 +301,18 @@ func TestRenamed(t *testing.T) {
 		if n.Name == taskNetwork && n.Adapter != "Ethernet 9" {
 			t.Errorf("%+v", n)
 		}
+	}
+	// Under a task that runs: its host side speaks again, under another name.
+	side := slices.IndexFunc(w.adapters, func(a Adapter) bool { return a.Name == "vEthernet (Ethernet 9)" })
+	w.adapters[1].Name, w.adapters[side].Name, w.adapters[side].Up = "Ethernet 11", "vEthernet (Ethernet 11)", true
+	if _, err := w.host().Add(t.Context(), config(t, taskConf), target(t, pause, "none")); err != nil {
+		t.Fatal(err)
+	}
+	if w.adapters[side].Up || len(w.networks) != 2 {
+		t.Errorf("%+v %+v", w.adapters[side], w.networks)
+	}
+	if err := w.host().Del(t.Context(), config(t, taskConf), target(t, pause, "none")); err != nil || len(w.networks) != 1 || len(w.endpoints) != 0 {
+		t.Errorf("%v: %+v %+v", err, w.networks, w.endpoints)
 	}
 }
 

@@ -217,6 +217,7 @@ func TestAWSVPC(t *testing.T) {
 		}
 	}
 
+	services.Fail("HNS GET /endpoints") // HNS has been restarted, and is not ready
 	if err := s.ECS.Stop(ctx, task.TaskARN, "enough"); err != nil {
 		t.Fatal(err)
 	}
@@ -225,6 +226,21 @@ func TestAWSVPC(t *testing.T) {
 	}
 	if got := services.State(); got != before {
 		t.Errorf("after the task:\n%s", got)
+	}
+
+	// The host has another HNS than at the agent's start.
+	services.SetVersion(7, 1)
+	if tasks, failures, err = s.ECS.Run(ctx, definition, 1); err != nil || len(tasks) != 1 {
+		t.Fatalf("%v %v", failures, err)
+	}
+	task, err = s.ECS.AwaitStatus(ctx, tasks[0].TaskARN, "RUNNING", "STOPPED")
+	const reason = "ContainerNetworkingError: container resource provisioning: failed to setup network namespace: add network failed: " +
+		"HNS is older than the minimum supported version for networks of tasks: it is 7.1, want 7.2 (Windows Server 1803)"
+	if err != nil || task.LastStatus != "STOPPED" || task.StoppedReason != reason {
+		t.Errorf("%s, %q, %v; want %q", task.LastStatus, task.StoppedReason, err, reason)
+	}
+	if got := services.State(); got != before {
+		t.Errorf("after a task without a network:\n%s", got)
 	}
 	w.run("net", "stop", "AmazonECS")
 	w.run(filepath.Join(programs, "ecs-agent.exe"), "service", "uninstall")

@@ -234,18 +234,20 @@ func (r *Runner) TearDown(ctx context.Context, spec *task.Spec, pause string) er
 	return errors.Join(all...)
 }
 
-// Status says why tasks cannot have networks on this host now.
+// Status says why tasks cannot have networks on this host now. It is patient.
 func (r *Runner) Status(ctx context.Context) error {
-	conf, err := sweepConf(bridgeName, nil)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, statusLimit, fmt.Errorf("no answer within %s", statusLimit))
 	defer cancel()
-	return r.repeat(ctx, statusAttempts, "status", "", func() error {
-		_, err := r.call(ctx, "STATUS", "", "", "", conf)
-		return err
-	})
+	return r.repeat(ctx, statusAttempts, "status", "", func() error { return r.Answers(ctx) })
+}
+
+// Answers is Status without patience: it asks once, and ends with its context.
+func (r *Runner) Answers(ctx context.Context) error {
+	conf, err := sweepConf(bridgeName, nil)
+	if err == nil {
+		_, err = r.call(ctx, "STATUS", "", "", "", conf)
+	}
+	return err
 }
 
 // Sweep deletes what is left of the networks of tasks whose pause container is none of

@@ -106,6 +106,12 @@ func TestMetadataRoute(t *testing.T) {
 	if _, err := h.runner(t, Settings{}).SetUp(t.Context(), spec(func(e *task.ENI) { e.DomainNames = []string{"corp.example.com"} }), pause); err != nil {
 		t.Fatal(err)
 	}
+	if name, err := AdapterName("06:1F:2e:3d:4c:5b", pause); err != nil || name != "vEthernet ("+taskEnd+")" {
+		t.Errorf("%s %v", name, err)
+	}
+	if name, err := AdapterName("06:1f", pause); err == nil {
+		t.Errorf("no address: %s", name)
+	}
 	if !strings.Contains(h.table(), "169.254.169.254/32 vEthernet ("+taskEnd+")") || !strings.Contains(h.configs[0], `"search":["corp.example.com"]`) {
 		t.Errorf("%s\n%s", h.table(), h.configs[0])
 	}
@@ -251,6 +257,10 @@ func TestSweep(t *testing.T) {
 		`{"cni.dev/valid-attachments":[{"containerID":"` + pause + `","ifname":"eth0"},{"containerID":"` + pause + `","ifname":"nat"}],"cniVersion":"1.1.0","name":"task","type":"vpc-eni","useExistingNetwork":false}`,
 	}, h.configs[:2]); diff != "" {
 		t.Error(diff)
+	}
+	h.failAll, h.calls = errors.New("HNS is busy"), nil
+	if err := r.Answers(t.Context()); err == nil || !strings.Contains(err.Error(), "HNS is busy") || len(h.calls) != 1 {
+		t.Errorf("%v after %q", err, h.calls)
 	}
 	if !strings.Contains(h.configs[3], `"cni.dev/valid-attachments":[]`) {
 		t.Errorf("without any: %s", h.configs[3])

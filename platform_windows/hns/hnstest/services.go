@@ -30,7 +30,7 @@ const elementNotFound = "Das Element wurde nicht gefunden. "
 // hns is a call of HNS.
 func (w *Windows) hns(method, path, object string) string {
 	if method == "GET" && path == "/globals/version" {
-		return success(map[string]int{"Major": 9, "Minor": 5})
+		return success(map[string]int{"Major": w.version[0], "Minor": w.version[1]})
 	}
 	part := strings.Split(strings.Trim(path, "/"), "/")
 	id := ""

@@ -28,6 +28,7 @@ type Windows struct {
 	PowerShell func(command string) (code int, output string)
 
 	mu         sync.Mutex
+	version    [2]int
 	networks   []*network
 	endpoints  []*endpoint
 	namespaces map[string][]string // to their endpoints
@@ -74,7 +75,7 @@ type endpoint struct {
 
 // New returns a host with Docker's network nat.
 func New() *Windows {
-	w := &Windows{namespaces: map[string][]string{}, disabled: map[int]bool{}}
+	w := &Windows{version: [2]int{9, 5}, namespaces: map[string][]string{}, disabled: map[int]bool{}}
 	w.networks = append(w.networks, &network{ID: newID(), Name: "nat", Type: "nat", State: 1, Subnets: []subnet{{"172.30.16.0/20", "172.30.16.1"}}})
 	return w
 }
@@ -107,6 +108,13 @@ func (w *Windows) Fail(call string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.faults = append(w.faults, call)
+}
+
+// SetVersion makes it the HNS of another Windows.
+func (w *Windows) SetVersion(major, minor int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.version = [2]int{major, minor}
 }
 
 // Calls is what was asked so far, but for lists of adapters.

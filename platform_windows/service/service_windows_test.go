@@ -240,6 +240,56 @@ func TestService(t *testing.T) {
 	checkRemoved(t, m, d)
 }
 
+// TestControls: each control that is to end the agent does so, preshutdown too, which nobody
+// but Windows can send; the manager hears of it all the while.
+func TestControls(t *testing.T) {
+	for _, c := range []svc.Cmd{svc.Stop, svc.Shutdown, svc.PreShutdown} {
+		told, end := make(chan struct{}), make(chan int)
+		h := &handler{ctx: t.Context(), agent: func(ctx context.Context) int {
+			<-ctx.Done()
+			close(told)
+			return <-end
+		}}
+		requests, statuses := make(chan svc.ChangeRequest), make(chan svc.Status)
+		type result struct {
+			specific bool
+			exit     uint32
+		}
+		ended := make(chan result, 1)
+		go func() {
+			specific, exit := h.Execute(nil, requests, statuses)
+			ended <- result{specific, exit}
+		}()
+		if s := <-statuses; s.State != svc.StartPending {
+			t.Errorf("%d: at first %+v", c, s)
+		}
+		if s := <-statuses; s.State != svc.Running || s.Accepts != svc.AcceptStop|svc.AcceptShutdown|svc.AcceptPreShutdown {
+			t.Errorf("%d: started %+v", c, s)
+		}
+		requests <- svc.ChangeRequest{Cmd: c}
+		first := <-statuses
+		if first.State != svc.StopPending || first.WaitHint == 0 {
+			t.Errorf("%d: told to end %+v", c, first)
+		}
+		<-told
+		if s := <-statuses; s.State != svc.StopPending || s.CheckPoint <= first.CheckPoint {
+			t.Errorf("%d: %+v, then %+v", c, first, s)
+		}
+		for sent, done := (chan<- int)(end), false; !done; {
+			select {
+			case sent <- 1:
+				sent = nil
+			case <-statuses: // it may beat once more
+			case r := <-ended:
+				done = true
+				if r != (result{}) {
+					t.Errorf("%d: ended with %+v", c, r)
+				}
+			}
+		}
+	}
+}
+
 // onWine reports whether this Windows is Wine, which knows less of services and does not
 // keep the owners of files.
 func onWine() bool {

@@ -18,7 +18,6 @@ import (
 const (
 	proxies  = `SYSTEM\CurrentControlSet\Services\PortProxy\v4tov4\tcp`
 	firewall = `SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules`
-	natName  = "vEthernet (nat)"
 
 	commandLimit  = 30 * time.Second
 	firstListSize = 32 << 10
@@ -58,7 +57,7 @@ func adapters(s *State) error {
 			return fmt.Errorf("list the adapters of the host: %w", err)
 		}
 		for ; list != nil; list = list.Next {
-			if name := windows.UTF16PtrToString(list.FriendlyName); strings.EqualFold(name, natName) {
+			if list.OperStatus == windows.IfOperStatusUp && isNAT(windows.UTF16PtrToString(list.FriendlyName)) {
 				s.Adapter = int(list.IfIndex)
 			}
 			for a := list.FirstUnicastAddress; a != nil; a = a.Next {

@@ -16,7 +16,7 @@ func TestState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if nat, err := net.InterfaceByName(natName); err == nil && nat.Index != before.Adapter {
+	if nat, err := net.InterfaceByName("vEthernet (nat)"); err == nil && nat.Index != before.Adapter {
 		t.Errorf("%+v, want the adapter %d", before, nat.Index)
 	}
 	if before.Proxy.IsValid() || before.Door {

@@ -106,6 +106,17 @@ func opens(rule string, agent netip.AddrPort) bool {
 	return has["Action=Allow"] && has["Active=TRUE"] && has["Dir=In"] && has["Protocol=6"] && has[fmt.Sprint("LPort=", agent.Port())]
 }
 
+// isNAT reports whether an adapter is the host's on the network nat. Windows numbers the
+// name of one that is made anew while it still knows the former.
+func isNAT(name string) bool {
+	const nat = "vEthernet (nat)"
+	if len(name) < len(nat) || !strings.EqualFold(name[:len(nat)], nat) {
+		return false
+	}
+	number := strings.TrimPrefix(name[len(nat):], " ")
+	return len(name) == len(nat) || len(number) < len(name)-len(nat) && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
 // proxyTarget reads where a proxy leads, as the registry has it: "127.0.0.1/51679".
 func proxyTarget(text string) netip.AddrPort {
 	host, port, _ := strings.Cut(text, "/")

@@ -64,6 +64,18 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+func TestNamesOfAdapters(t *testing.T) {
+	for name, want := range map[string]bool{
+		"vEthernet (nat)": true, "vEthernet (NAT)": true, "vEthernet (nat) 2": true, "vEthernet (nat) 13": true,
+		"": false, "nat": false, "vEthernet (nat)2": false, "vEthernet (nat) ": false, "vEthernet (nat) x": false, "vEthernet (nat-ep-1)": false, "vEthernet (nat) 2x": false,
+		"vEthernet (task)": false,
+	} {
+		if isNAT(name) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+}
+
 func TestRegistryForms(t *testing.T) {
 	rule := "v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort=51679|Name=Allow Inbound Port 51679|"
 	if !opens(rule, agent) {

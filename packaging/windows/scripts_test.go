@@ -113,8 +113,9 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// TestModule: the functions and parameters that user data relies on (docs/spec/03 section
-// 6.8), and what the manifest says of them.
+// TestModule: the functions and parameters that user data relies on are those of the
+// specification's tables (docs/spec/03 section 6.8), each has its effect, and the manifest
+// gives them out.
 func TestModule(t *testing.T) {
 	module, err := os.ReadFile("ECSTools/ECSTools.psm1")
 	if err != nil {
@@ -124,21 +125,62 @@ func TestModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	spec, err := os.ReadFile("../../docs/spec/03-config-init-packaging.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	functions := rows(string(spec), "| Function | Role |")
+	parameters := rows(string(spec), "| `Initialize-ECSAgent` parameter |")
+	if len(functions) < 3 || len(parameters) < 10 {
+		t.Fatalf("the specification's tables have changed: %q, %q", functions, parameters)
+	}
+	for _, row := range functions {
+		name := regexp.MustCompile("`([A-Za-z-]+)`").FindStringSubmatch(row)[1]
+		exported := regexp.MustCompile(`(?m)^Export-ModuleMember .*'` + name + `'`)
+		if !strings.Contains(string(module), "\nfunction "+name+" {") || !exported.Match(module) || !strings.Contains(string(manifest), "'"+name+"'") {
+			t.Errorf("%s is not there, or not given out", name)
+		}
+	}
+
 	_, body, _ := strings.Cut(string(module), "function Initialize-ECSAgent {")
-	_, block, _ := strings.Cut(body, "param(")
-	block, _, _ = strings.Cut(block, "\n    )")
-	var got []string
+	body, _, _ = strings.Cut(body, "\n}\n")
+	block, effects, _ := strings.Cut(body, "\n    )")
+	var got, want []string
 	for _, m := range regexp.MustCompile(`\[(?:string|switch)\] \$(\w+)`).FindAllStringSubmatch(block, -1) {
 		got = append(got, m[1])
 	}
-	want := []string{"Cluster", "EnableTaskIAMRole", "LoggingDrivers", "EnableTaskENI", "AwsvpcBlockIMDS", "AwsvpcAdditionalLocalRoutes", "ECSAllowOffHostIntrospectionAccess",
-		"Version", "ExternalInstance", "AWSDefaultRegion", "ECSEndpoint", "OverrideSourceRegion", "OverrideSourceBucket"}
+	for _, row := range parameters {
+		names, effect, _ := strings.Cut(strings.TrimPrefix(row, "|"), "|")
+		for _, m := range regexp.MustCompile("`-(\\w+)").FindAllStringSubmatch(names, -1) {
+			want = append(want, m[1])
+			if !regexp.MustCompile(`\$` + m[1] + `\b`).MatchString(effects) {
+				t.Errorf("-%s does nothing", m[1])
+			}
+		}
+		for _, m := range regexp.MustCompile("`((?:ECS|AWS)_\\w+)").FindAllStringSubmatch(effect, -1) {
+			if !strings.Contains(effects, m[1]) {
+				t.Errorf("%s is not set, which is the effect of %s", m[1], names)
+			}
+		}
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("parameters %q, want %q", got, want)
 	}
-	for _, f := range []string{"Initialize-ECSAgent", "Initialize-ECSHost", "Remove-ECSAgentInstallation"} {
-		if !strings.Contains(string(module), "\nfunction "+f+" {") || !strings.Contains(string(manifest), "'"+f+"'") {
-			t.Errorf("%s is not there", f)
+}
+
+// rows are those of the table of a text that begins so, without its head.
+func rows(text, begin string) (list []string) {
+	_, rest, found := strings.Cut(text, begin)
+	if !found {
+		return nil
+	}
+	for i, line := range strings.Split(rest, "\n") {
+		switch {
+		case i > 1 && strings.HasPrefix(line, "|"):
+			list = append(list, line)
+		case i > 1:
+			return list
 		}
 	}
+	return list
 }

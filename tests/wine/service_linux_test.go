@@ -112,7 +112,7 @@ func (w *windows) start(s *harness.Stack, dir string, more map[string]string) {
 	config := filepath.Join(dir, "agent.config")
 	settings := []string{
 		"AWS_DEFAULT_REGION=" + harness.Region, "AWS_ACCESS_KEY_ID=AKIDLOCAL", "AWS_SECRET_ACCESS_KEY=local",
-		"ECS_BACKEND_HOST=http://" + s.LocalAddress, "DOCKER_HOST=" + s.DockerHost,
+		`ECS_INSTANCE_ATTRIBUTES={"set":"in the file"}`, "ECS_BACKEND_HOST=http://" + s.LocalAddress, "DOCKER_HOST=" + s.DockerHost,
 		"ECS_INTROSPECTION_ADDRESS=" + s.Introspection, "ECS_TASK_ENDPOINT_ADDRESS=" + s.TaskEndpoint,
 	}
 	machine := map[string]string{
@@ -138,6 +138,8 @@ func (w *windows) start(s *harness.Stack, dir string, more map[string]string) {
 		}
 	}
 	w.boot()
+	// As user data does: Windows runs, and would give the service what was there before.
+	w.run("reg", "add", environment, "/v", "ECS_INSTANCE_ATTRIBUTES", "/d", `{"set":"later"}`, "/f")
 	w.run("net", "start", "AmazonECS")
 }
 
@@ -194,7 +196,7 @@ func TestService(t *testing.T) {
 	for _, a := range instance.Attributes {
 		attributes[a.Name] = a.Value
 	}
-	if attributes["ecs.os-type"] != "windows" || attributes["ecs.cpu-architecture"] != "x86_64" {
+	if attributes["ecs.os-type"] != "windows" || attributes["ecs.cpu-architecture"] != "x86_64" || attributes["set"] != "later" {
 		t.Errorf("registered with %v", attributes)
 	}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/windows/svc/eventlog"
@@ -31,6 +32,10 @@ func daemon(ctx context.Context, o app.Options, windowsService bool, stderr io.W
 	if o.EventLog != nil {
 		o.Stderr = errorEvents{o.EventLog}
 	}
+	if err := service.Refresh(service.Name); err != nil {
+		fmt.Fprintln(o.Stderr, "ecs-agent: settings of the host's start count, those set since do not:", err)
+	}
+	o.Sources.Environ = os.Environ()
 	if err := service.Serve(ctx, service.Name, func(ctx context.Context) int { return app.Run(ctx, o) }); err != nil {
 		fmt.Fprintln(stderr, "ecs-agent:", err)
 		return app.ExitFailure

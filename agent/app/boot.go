@@ -17,6 +17,7 @@ import (
 	"ecsagent/agent/pause"
 	"ecsagent/agent/registration"
 	"ecsagent/agent/resource/cgroup"
+	"ecsagent/agent/resource/connect"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/runtime/docker"
 	"ecsagent/agent/stats"
@@ -52,6 +53,8 @@ type agent struct {
 	rolesReached  bool     // tasks reach the credentials of their roles
 	paths         *hostpath.Planner
 
+	connects   bool // tasks can have Service Connect
+	connect    *connect.Hook
 	network    *offeredNetwork // nil: no task has a network of its own
 	confirming sync.WaitGroup  // confirmations of attachments, and renew
 	// renew hands credentials that have come to what stands for tasks outside of the agent;
@@ -99,6 +102,7 @@ func (a *agent) prepare(ctx context.Context) (err error) {
 	if err := a.prepareTaskNetwork(ctx); err != nil {
 		return err
 	}
+	a.connects = a.findConnect(ctx)
 	if a.api, err = a.ecs(); err != nil {
 		return err
 	}

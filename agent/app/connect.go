@@ -51,21 +51,28 @@ func (a *agent) connectOptions() connect.Options {
 			return got.ID, err
 		},
 	}
-	archive := connectArchive(a.cfg)
-	loader := &pause.Loader{Name: task.ConnectImage, Engine: a.docker, Archive: archive, Log: a.log}
+	loader := a.connectLoader()
 	o.Image = func(ctx context.Context) error {
-		if a.network == nil {
-			return errors.New("tasks on this container instance have no networks of their own")
-		}
-		if _, err := tasknet.Verify(ctx, a.cfg.CNIPluginsPath, "ecs-serviceconnect"); err != nil {
+		if _, err := tasknet.Verify(ctx, a.cfg.CNIPluginsPath, connectPlugin); err != nil {
 			return err
 		}
-		if _, err := os.Stat(archive); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("it is not on this container instance: no archive %s (ECS_MANAGED_AGENTS_DIR)", archive)
+		if _, err := os.Stat(loader.Archive); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("it is not on this container instance: no archive %s (ECS_MANAGED_AGENTS_DIR)", loader.Archive)
 		}
 		return loader.Ensure(ctx)
 	}
 	return o
+}
+
+// proxies gives Service Connect proxies what they need, and asks them.
+func (a *agent) proxies() *connect.Hook {
+	a.connect = connect.New(a.connectOptions())
+	return a.connect
+}
+
+// connectLoader loads the image of the proxies.
+func (a *agent) connectLoader() *pause.Loader {
+	return &pause.Loader{Name: task.ConnectImage, Engine: a.docker, Archive: connectArchive(a.cfg), Log: a.log}
 }
 
 func instanceID(arn string) string { return arn[strings.LastIndexByte(arn, '/')+1:] }

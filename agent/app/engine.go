@@ -54,6 +54,9 @@ func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter
 	if a.network != nil {
 		options.Network = a.network.Network
 	}
+	if n := a.connectNetworkOf(); n != nil {
+		options.Connect = n
+	}
 	return options, nil
 }
 

@@ -21,7 +21,7 @@ var implemented = capability.Implemented(
 	capability.TaskLimits, capability.NamespaceSharing, capability.AWSVPC, capability.Trunking, capability.AppMesh, capability.IPv6Only, capability.GPU, capability.FaultInjection,
 	capability.GMSA, capability.FSx,
 	capability.FireLens, capability.FireLensNonRoot, capability.FireLensConfig, capability.Exec,
-	capability.EBS, capability.EFS, capability.S3Files, capability.PluginCapabilities,
+	capability.ServiceConnect, capability.EBS, capability.EFS, capability.S3Files, capability.PluginCapabilities,
 )
 
 // facts gathers what decides about attributes, after the survey.
@@ -37,9 +37,9 @@ func (a *agent) facts(ctx context.Context) capability.Facts {
 		TaskLimits: a.cgroups != nil, TaskLimitsExplicit: a.cfg.Explicit(limitsSetting),
 		PrivilegedDisabled: a.cfg.PrivilegedDisabled, LogDrivers: a.cfg.AvailableLoggingDrivers,
 		TaskRole: a.rolesReached && a.cfg.TaskIAMRole, TaskRoleHost: a.rolesReached && a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
-		FaultTools: a.faultTools,
-		ExecAgent:  a.execInstalled(),
-		SELinux:    a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
+		FaultTools: a.faultTools, ServiceConnectImage: a.connects,
+		ExecAgent: a.execInstalled(),
+		SELinux:   a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,
 		HealthChecksDisabled: a.cfg.DockerHealthCheckDisabled, CPUFlags: a.host.CPUFlags,
 	}
 	h := a.hostFacts(ctx)

@@ -42,7 +42,7 @@ func (a *agent) hooks(roles *credentials.Store) []engine.Hook {
 	}), firelens.New(firelens.Options{
 		OS: a.host.OSType, Dir: filepath.Join(a.cfg.DataDir, fireLensFolder), HostDir: hostDir(a.cfg, fireLensFolder),
 		Cluster: a.me.Cluster, InstanceID: a.ec2InstanceID, Objects: files, Log: a.log,
-	}), connect.New(a.connectOptions()), execcmd.New(a.execOptions()))
+	}), a.proxies(), execcmd.New(a.execOptions()))
 }
 
 // execOptions are where the files of ECS Exec are.

@@ -140,6 +140,9 @@ func (a *agent) telemetry(usage *stats.Collector) (*tcs.Session, error) {
 		Signing: a.credentials, TLS: tls, Proxy: a.proxy.ForRequest, Tasks: a.engine, Log: a.log,
 		Checks: a.health,
 	}
+	if a.connect != nil {
+		o.Connect = a.connect.Metrics
+	}
 	if usage != nil {
 		o.Metrics = usage
 	} else if a.cfg.DockerHealthCheckDisabled {

@@ -99,7 +99,7 @@ func (b *Builder) Build(spec *task.Spec, i int, st *task.State, in Inputs) (runt
 func Build(spec *task.Spec, i int, st *task.State, in Inputs, env Env) (runtime.CreateRequest, error) {
 	b := build{spec: spec, st: st, env: &env, in: in, i: i, c: &spec.Containers[i], cs: &st.Containers[i]}
 	steps := []func() error{
-		b.hostConfig, b.namespaces, b.devices, b.logs,
+		b.hostConfig, b.namespaces, b.devices, b.logs, b.connect,
 		b.config, b.joinedNetwork,
 	}
 	for _, step := range steps {
@@ -121,6 +121,8 @@ type build struct {
 	in   Inputs
 	// router is where the FireLens container listens, for a container that logs to it.
 	router string
+	// pauses is the variable with the addresses of the task's containers, for a proxy.
+	pauses string
 
 	cfg  container.Config
 	host container.HostConfig

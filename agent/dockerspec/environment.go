@@ -39,6 +39,9 @@ func (b *build) environment() []string {
 	if b.router != "" {
 		env["FLUENT_HOST"], env["FLUENT_PORT"] = b.router, routerPort
 	}
+	if b.pauses != "" {
+		env["APPNET_CONTAINER_IP_MAPPING"] = b.pauses
+	}
 	if b.env.Region != "" && !setsRegion(env, b.in.ImageEnv) {
 		env["AWS_REGION"] = b.env.Region
 		env["AWS_DEFAULT_REGION"] = b.env.Region

@@ -12,10 +12,15 @@ import (
 
 // namespaces sets the network, PID and IPC modes (docs/spec/02 section 4.7).
 func (b *build) namespaces() error {
-	if b.c.Internal() {
+	switch {
+	case b.c.Type == task.CNIPause && b.spec.ConnectsBridged():
+		b.host.NetworkMode = "bridge"
+	case b.c.Internal():
 		b.host.NetworkMode = "none"
-	} else if err := b.networkMode(); err != nil {
-		return err
+	default:
+		if err := b.networkMode(); err != nil {
+			return err
+		}
 	}
 	if b.windows() {
 		if b.host.NetworkMode == "bridge" {
@@ -29,16 +34,16 @@ func (b *build) namespaces() error {
 // networkMode joins the task's own network, or else leaves the mode as ECS
 // rendered it. ECS renders it always; for a task that came without, its own counts.
 func (b *build) networkMode() error {
-	switch b.spec.NetworkMode {
-	case "awsvpc":
-		pause, err := b.joined(task.CNIPause, "network")
+	switch mode := b.spec.NetworkMode; {
+	case mode == "awsvpc", b.spec.ConnectsBridged():
+		pause, err := b.joined(b.spec.NetworkOf(b.i), "network")
 		if err != nil {
 			return err
 		}
 		b.host.NetworkMode = container.NetworkMode(pause)
-	case "host", "none":
+	case mode == "host", mode == "none":
 		if b.host.NetworkMode == "" {
-			b.host.NetworkMode = container.NetworkMode(b.spec.NetworkMode)
+			b.host.NetworkMode = container.NetworkMode(mode)
 		}
 	}
 	return nil
@@ -62,7 +67,7 @@ func (b *build) processModes() error {
 	case b.spec.PIDMode == "host" && normal:
 		b.host.PidMode = "host"
 	case b.spec.PIDMode == "task" && normal:
-		pause, err := b.joined(task.NamespacePause, "PID")
+		pause, err := b.joined(b.namespacePause(), "PID")
 		if err != nil {
 			return err
 		}
@@ -72,7 +77,7 @@ func (b *build) processModes() error {
 	case (b.spec.IPCMode == "host" || b.spec.IPCMode == "none") && normal:
 		b.host.IpcMode = container.IpcMode(b.spec.IPCMode)
 	case b.spec.IPCMode == "task" && normal:
-		pause, err := b.joined(task.NamespacePause, "IPC")
+		pause, err := b.joined(b.namespacePause(), "IPC")
 		if err != nil {
 			return err
 		}
@@ -83,12 +88,16 @@ func (b *build) processModes() error {
 	return nil
 }
 
-// joined is the mode that shares a namespace with the task's pause container.
-func (b *build) joined(pause task.ContainerType, namespace string) (string, error) {
-	for i := range b.spec.Containers {
-		if b.spec.Containers[i].Type == pause && b.st.Containers[i].RuntimeID != "" {
-			return "container:" + b.st.Containers[i].RuntimeID, nil
-		}
+// namespacePause is the position of the container that holds the task's PID and IPC
+// namespaces, or -1.
+func (b *build) namespacePause() int {
+	return slices.IndexFunc(b.spec.Containers, func(c task.Container) bool { return c.Type == task.NamespacePause })
+}
+
+// joined is the mode that shares a namespace with a pause container.
+func (b *build) joined(pause int, namespace string) (string, error) {
+	if pause >= 0 && b.st.Containers[pause].RuntimeID != "" {
+		return "container:" + b.st.Containers[pause].RuntimeID, nil
 	}
 	return "", failure(nameHostConfig, "no pause container holds the task's %s namespace", namespace)
 }
@@ -96,6 +105,12 @@ func (b *build) joined(pause task.ContainerType, namespace string) (string, erro
 // pauseConfig gives the network's pause container the names of its interface: the
 // task's other containers share them.
 func (b *build) pauseConfig() {
+	if b.c.Type == task.CNIPause && b.spec.ConnectsBridged() {
+		for _, n := range b.spec.Connect.Names {
+			b.host.ExtraHosts = append(b.host.ExtraHosts, n.Host+":"+n.Address)
+		}
+		return
+	}
 	if b.c.Type != task.CNIPause || b.spec.NetworkMode != "awsvpc" || len(b.spec.ENIs) == 0 {
 		return
 	}

@@ -50,6 +50,12 @@ func (b *build) exposedPorts() (nat.PortSet, error) {
 		}
 		set[port] = struct{}{}
 	})
+	if c := b.spec.Connect; c != nil && c.Egress != nil && b.spec.ConnectsBridged() && b.c.Name == task.ConnectPauseName(c.Container) {
+		if set == nil {
+			set = nat.PortSet{}
+		}
+		set[nat.Port(strconv.Itoa(int(c.Egress.Port))+"/"+string(task.TCP))] = struct{}{} // never bound
+	}
 	return set, err
 }
 

@@ -2,7 +2,6 @@ package dockerspec
 
 import (
 	"path"
-	"slices"
 	"strconv"
 
 	"github.com/docker/docker/api/types/container"
@@ -51,17 +50,16 @@ func (b *build) routedLog() error {
 	case "awsvpc":
 		b.router = "127.0.0.1"
 	case "bridge":
-		if b.router = BridgeAddress(b.st.Containers[r].Networks); b.router == "" {
+		if b.router = BridgeAddress(b.st.Containers[b.networkOf(r)].Networks); b.router == "" {
 			return failure(nameDockerConfig, "unable to get BridgeIP for task in bridge mode")
 		}
 	}
 	return nil
 }
 
-// BridgeAddress is a container's address in Docker's own network, empty when it has none.
+// BridgeAddress is a container's IPv4 address in Docker's own network, empty when it has
+// none.
 func BridgeAddress(networks []task.Network) string {
-	if i := slices.IndexFunc(networks, func(n task.Network) bool { return n.Name == "bridge" }); i >= 0 {
-		return networks[i].IPv4
-	}
-	return ""
+	v4, _ := BridgeAddresses(networks)
+	return v4
 }

@@ -28,10 +28,7 @@ func demandOf(spec *task.Spec) demand {
 			d.memory += memoryOf(c)
 		}
 		d.gpus = append(d.gpus, c.GPUs...)
-		if spec.NetworkMode == "awsvpc" {
-			continue
-		}
-		for _, p := range c.Ports {
+		for _, p := range spec.Published(i) {
 			switch {
 			case p.HostPort == 0 || p.Range != "":
 			case p.Protocol == task.UDP:

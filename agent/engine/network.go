@@ -27,12 +27,23 @@ type Network interface {
 	Release(ctx context.Context, spec *task.Spec, container string) error
 }
 
+// ConnectNetwork leads what the containers of a task with Service Connect in mode bridge
+// send to services into the task's proxy, in the namespaces of their pause containers
+// (docs/spec/05 section 6.7). Each call bounds itself and may be repeated.
+type ConnectNetwork interface {
+	// SetUp does so for a pause container, once that of the proxy has addresses.
+	SetUp(ctx context.Context, s *task.Snapshot, pause, pid int) error
+	// TearDown takes it back. pid is 0 when the namespace has ended.
+	TearDown(ctx context.Context, s *task.Snapshot, pause, pid int) error
+}
+
 // setUpNetwork is the step that makes a task's network (docs/spec/05 section 3.6).
 func (w *stepWork) setUpNetwork(ctx context.Context, r *answer) {
 	fail := func(text string) {
 		r.done.Err = &task.Error{Name: "ContainerNetworkingError", Message: "container resource provisioning: " + text}
 	}
-	if w.e.opt.Network == nil {
+	bridged := w.snap.ConnectsBridged()
+	if !bridged && w.e.opt.Network == nil || bridged && w.e.opt.Connect == nil {
 		fail("task networking is switched off on this container instance")
 		return
 	}
@@ -46,7 +57,12 @@ func (w *stepWork) setUpNetwork(ctx context.Context, r *answer) {
 		fail("cannot setup task network namespace: the pause container does not run")
 		return
 	}
-	local, err := w.e.opt.Network.SetUp(ctx, w.snap.Spec, id, seen.Pid)
+	var local string
+	if bridged {
+		err = w.e.opt.Connect.SetUp(ctx, w.snap, w.step.Container, seen.Pid)
+	} else {
+		local, err = w.e.opt.Network.SetUp(ctx, w.snap.Spec, id, seen.Pid)
+	}
 	if err != nil {
 		w.e.log.Warn("task network not set up", zap.String("task", w.snap.ARN), zap.Error(err))
 		fail("failed to setup network namespace: " + err.Error())
@@ -70,8 +86,11 @@ func (w *stepWork) takeDownNetwork(ctx context.Context, id string, r *answer) (s
 	} else if err != nil && !errors.Is(err, runtime.ErrNotFound) {
 		w.e.log.Warn("pause container not inspected", zap.String("task", w.snap.ARN), zap.Error(err))
 	}
-	if err := w.e.opt.Network.TearDown(ctx, w.snap.Spec, id, pid); err != nil {
+	if err := w.e.tearDown(ctx, w.snap, w.step.Container, id, pid); err != nil {
 		w.e.log.Error("task network not taken down", zap.String("task", w.snap.ARN), zap.Error(err))
+	}
+	if w.snap.ConnectsBridged() {
+		return func() {} // it has no address of ours
 	}
 	return func() {
 		if r.done.Unstopped {
@@ -113,7 +132,10 @@ func (e *Engine) releaseNetwork(ctx context.Context, snap *task.Snapshot) error 
 	var failed []error
 	for i := range snap.Containers {
 		if id := snap.State.Containers[i].RuntimeID; snap.Containers[i].Type == task.CNIPause && id != "" {
-			failed = append(failed, e.opt.Network.TearDown(ctx, snap.Spec, id, 0), e.opt.Network.Release(ctx, snap.Spec, id))
+			failed = append(failed, e.tearDown(ctx, snap, i, id, 0))
+			if !snap.ConnectsBridged() {
+				failed = append(failed, e.opt.Network.Release(ctx, snap.Spec, id))
+			}
 		}
 	}
 	if err := errors.Join(failed...); err != nil {
@@ -122,10 +144,21 @@ func (e *Engine) releaseNetwork(ctx context.Context, snap *task.Snapshot) error 
 	return nil
 }
 
+// tearDown takes down what was set up in the namespace of a pause container.
+func (e *Engine) tearDown(ctx context.Context, snap *task.Snapshot, pause int, id string, pid int) error {
+	if snap.ConnectsBridged() {
+		return e.opt.Connect.TearDown(ctx, snap, pause, pid)
+	}
+	return e.opt.Network.TearDown(ctx, snap.Spec, id, pid)
+}
+
 // networked reports whether there is a network to take back from a task. A task whose
 // record was lost does not know its interface: the kernel gives that back with the
 // namespace, and the address goes with the next sweep.
 func (e *Engine) networked(snap *task.Snapshot) bool {
+	if snap.ConnectsBridged() {
+		return e.opt.Connect != nil
+	}
 	return e.opt.Network != nil && len(snap.ENIs) > 0
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ecsagent/agent/engine/enginetest"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
@@ -261,6 +263,92 @@ func TestStarted(t *testing.T) {
 		r.pass(time.Minute)
 		if c := r.want(spec, task.Stopped).Containers[0]; c.ExitCode == nil || *c.ExitCode != 3 {
 			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// connects is a ConnectNetwork that writes down what it is asked for.
+type connects struct {
+	mu    sync.Mutex
+	calls []string
+	setUp error
+}
+
+func (c *connects) call(what string, s *task.Snapshot, pause, pid int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	proxy := s.State.Containers[s.Index(task.ConnectPauseName(s.Connect.Container))]
+	c.calls = append(c.calls, fmt.Sprintf("%s %s %v %v", what, s.Containers[pause].Name, pid > 0, len(proxy.Networks) > 0))
+}
+
+func (c *connects) SetUp(_ context.Context, s *task.Snapshot, pause, pid int) error {
+	c.call("set up", s, pause, pid)
+	return c.setUp
+}
+
+func (c *connects) TearDown(_ context.Context, s *task.Snapshot, pause, pid int) error {
+	c.call("tear down", s, pause, pid)
+	return nil
+}
+
+func withConnect(t *testing.T, c *connects, test func(*rig, *task.Spec)) {
+	t.Helper()
+	in(t, func(o *Options) {
+		o.Pause = task.Pause{Image: "pause:1"}
+		if c != nil {
+			o.Connect = c
+		}
+	}, func(r *rig) {
+		spec := specOf("one", "app", "proxy")
+		spec.NetworkMode, spec.Containers[1].HealthCheckType = "bridge", "docker"
+		spec.Containers[1].DockerConfig = `{"HealthCheck":{"Test":["CMD","x"]}}`
+		spec.Attachments = []task.Attachment{{Type: "serviceconnectdetail", Properties: map[string]string{"ContainerName": "proxy", "ServiceConnectConfig": `{"egressConfig":{"listenerName":"e","listenerPort":40001,"vip":{"ipv4Cidr":"10.213.0.0/16"}}}`}}}
+		test(r, spec)
+	})
+}
+
+// TestConnectBridged: each container's network is set up in its pause container, that of the
+// proxy first, and taken down before it stops.
+func TestConnectBridged(t *testing.T) {
+	const ofApp, ofProxy = "~internal~ecs~pause-app", "~internal~ecs~pause-proxy"
+	c := &connects{}
+	withConnect(t, c, func(r *rig, spec *task.Spec) {
+		r.run(spec)
+		r.pass(time.Second)
+		r.docker.SetHealth(r.idOf(spec, 1), task.HealthHealthy)
+		r.pass(time.Second)
+		st := r.want(spec, task.Running)
+		if len(st.Containers) != 4 || st.Containers[2].Known != task.ContainerResourcesProvisioned {
+			t.Fatalf("containers %+v", st.Containers)
+		}
+		r.stopTask(spec)
+		r.want(spec, task.Stopped)
+		want := []string{
+			"set up " + ofProxy + " true true", "set up " + ofApp + " true true",
+			"tear down " + ofApp + " true true", "tear down " + ofProxy + " true true",
+		}
+		if diff := cmp.Diff(want, c.calls); diff != "" {
+			t.Error(diff)
+		}
+		at := map[string]int{}
+		for i, call := range r.docker.Calls() {
+			at[call] = i
+		}
+		if at["create proxy"] < at["start "+ofApp] || at["create app"] < at["start proxy"] || at["stop "+ofApp] < at["stop proxy"] {
+			t.Errorf("calls %q", r.docker.Calls())
+		}
+	})
+	failing := &connects{setUp: errors.New("no luck")}
+	withConnect(t, failing, func(r *rig, spec *task.Spec) {
+		r.run(spec)
+		if st := r.want(spec, task.Stopped); st.TerminalReason != "ContainerNetworkingError: container resource provisioning: failed to setup network namespace: no luck" {
+			t.Errorf("reason %q", st.TerminalReason)
+		}
+	})
+	withConnect(t, nil, func(r *rig, spec *task.Spec) {
+		r.run(spec)
+		if st := r.want(spec, task.Stopped); !strings.Contains(st.TerminalReason, "task networking is switched off on this container instance") {
+			t.Errorf("reason %q", st.TerminalReason)
 		}
 	})
 }

@@ -31,6 +31,8 @@ type Options struct {
 	Execs Execs
 	// Network gives tasks of mode awsvpc their network; nil: such tasks are rejected.
 	Network Network
+	// Connect does the same for tasks with Service Connect in mode bridge; nil: they fail.
+	Connect ConnectNetwork
 	// Started is told of each container of a task that has started, in whatever way, before
 	// anybody else: what a running container has to be given. An error ends the container.
 	// Nil: nothing is to be done.

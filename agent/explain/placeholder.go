@@ -41,7 +41,7 @@ func placeholders(spec *task.Spec) *task.State {
 		c := &st.Containers[i]
 		c.DockerName = withHex(dockerspec.Name(spec, i, noChance))
 		c.EndpointID = holderUUID
-		if spec.Containers[i].FireLens != nil && spec.NetworkMode == "bridge" {
+		if spec.NetworkMode == "bridge" && (spec.Containers[i].FireLens != nil || spec.Containers[i].Type == task.CNIPause) {
 			c.Networks = []task.Network{{Name: "bridge", IPv4: "<address of " + spec.Containers[i].Name + ">"}}
 		}
 		c.RuntimeID = "<id of " + spec.Containers[i].Name + ">"

@@ -27,6 +27,18 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestParseLimits(t *testing.T) {
+	got, err := parseLimits("network.set-up=2s;network.tear-down=1500ms")
+	if want := map[string]time.Duration{"network.set-up": 2 * time.Second, "network.tear-down": 1500 * time.Millisecond}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for _, bad := range []string{"network.set-up", "network.set-up=long", "network.other=1s"} {
+		if _, err := parseLimits(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
 func TestNamesAreUnique(t *testing.T) {
 	all := All()
 	slices.Sort(all)

@@ -21,6 +21,10 @@ var places = map[string][]string{
 	"acs": {"connect", "payload", "send", "manifest", "heartbeat"},
 }
 
+// limited are the limits that a test may shorten: those of all plugins for one task
+// (agent/network/tasknet).
+var limited = []string{"network.set-up", "network.tear-down"}
+
 // All returns the name of every failpoint, in no order.
 func All() []string {
 	var all []string

@@ -19,6 +19,23 @@ func Before(area, what string) error { return process().pass(area + "." + what +
 // After is passed when it has been done. An error stands for an answer that got lost.
 func After(area, what string) error { return process().pass(area + "." + what + ".after") }
 
+// Limit is a limit that tests shorten.
+func Limit(name string, limit time.Duration) time.Duration {
+	if other, ok := limits()[name]; ok {
+		return other
+	}
+	return limit
+}
+
+// limits are those of the environment, read once.
+var limits = sync.OnceValue(func() map[string]time.Duration {
+	all, err := parseLimits(os.Getenv("ECS_FAILPOINT_LIMITS"))
+	if err != nil {
+		panic(err) // as below
+	}
+	return all
+})
+
 // process reads the environment, once.
 var process = sync.OnceValue(func() *points {
 	rules, err := parse(os.Getenv("ECS_FAILPOINTS"))

@@ -59,3 +59,17 @@ func parse(text string) (map[string]rule, error) {
 	}
 	return rules, nil
 }
+
+// parseLimits reads ECS_FAILPOINT_LIMITS.
+func parseLimits(text string) (map[string]time.Duration, error) {
+	all := make(map[string]time.Duration)
+	for _, entry := range strings.FieldsFunc(text, func(r rune) bool { return r == ';' }) {
+		name, length, _ := strings.Cut(entry, "=")
+		limit, err := time.ParseDuration(length)
+		if err != nil || !slices.Contains(limited, name) {
+			return nil, fmt.Errorf("ECS_FAILPOINT_LIMITS: %q: want NAME=DURATION, with one of %q", entry, limited)
+		}
+		all[name] = limit
+	}
+	return all, nil
+}

@@ -76,6 +76,19 @@ func (l *Loader) Ensure(ctx context.Context) error {
 	return nil
 }
 
+// Check says what is wrong with the archive, as far as that shows without loading it.
+func (l *Loader) Check() error {
+	f, err := os.Open(l.Archive)
+	if err != nil {
+		return fmt.Errorf("open the archive of the image %s: %w", l.Name, err)
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	if _, err := contentOf(f, cmp.Or(l.Name, Image)); err != nil {
+		return fmt.Errorf("read the archive %q of the image %s: %w", l.Archive, l.Name, err)
+	}
+	return nil
+}
+
 // without is the answer to an archive that cannot be used: the image that is there
 // does, should there be one.
 func (l *Loader) without(missing bool, err error) error {

@@ -77,7 +77,7 @@ func (f filter) containerChanges(s *task.Snapshot, queued *task.Sent) []containe
 			queued.Containers = make(map[string]task.ContainerStatus, len(s.Spec.Containers))
 		}
 		queued.Containers[c.Name] = st.Known
-		changes = append(changes, f.containerChange(c, st))
+		changes = append(changes, f.containerChange(c, st, bindingsOf(s, i)))
 	}
 	return changes
 }
@@ -117,10 +117,21 @@ func freshDigest(c *task.Container, st *task.ContainerState) bool {
 	return st.ImageDigest != "" && !strings.Contains(c.Image, "@")
 }
 
-func (f filter) containerChange(c *task.Container, st *task.ContainerState) containerChange {
+// bindingsOf are the published ports of a container: those of its pause container where
+// that has them (docs/spec/05 section 1.7.4).
+func bindingsOf(s *task.Snapshot, i int) []task.PortBinding {
+	if s.ConnectsBridged() {
+		if pause := s.NetworkOf(i); pause >= 0 && pause < len(s.State.Containers) {
+			return s.State.Containers[pause].Bindings
+		}
+	}
+	return s.State.Containers[i].Bindings
+}
+
+func (f filter) containerChange(c *task.Container, st *task.ContainerState, published []task.PortBinding) containerChange {
 	out := containerChange{
 		name: c.Name, status: st.Known, runtimeID: cut(st.RuntimeID, maxIdentity),
-		imageDigest: cut(st.ImageDigest, maxIdentity), exitCode: st.ExitCode, bindings: f.bindings(c, st),
+		imageDigest: cut(st.ImageDigest, maxIdentity), exitCode: st.ExitCode, bindings: f.bindings(c, published),
 	}
 	if st.Error != nil {
 		out.reason = cut(st.Error.Error(), maxReason)
@@ -188,11 +199,11 @@ type filter struct {
 
 // bindings lists single ports one by one and joins the ports of a range mapping
 // where Docker published them in one run (docs/spec/01 section 1.10.1).
-func (f filter) bindings(c *task.Container, st *task.ContainerState) []binding {
+func (f filter) bindings(c *task.Container, published []task.PortBinding) []binding {
 	ranges := portRanges(c)
 	var out []binding
 	runs := map[runKey][]task.PortBinding{}
-	for _, b := range st.Bindings {
+	for _, b := range published {
 		if (f.excludeIPv6 && b.BindIP == "::") || (f.excludeIPv4 && b.BindIP == "0.0.0.0") {
 			continue
 		}

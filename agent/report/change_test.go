@@ -95,10 +95,10 @@ func TestBindings(t *testing.T) {
 		{bindIP: "0.0.0.0", protocol: task.UDP, containerPort: 9000, hostPort: 50000},
 		{bindIP: "0.0.0.0", protocol: task.UDP, containerPort: 9001, hostPort: 50007},
 	}
-	if diff := cmp.Diff(want, filter{excludeIPv6: true}.bindings(c, st), cmp.AllowUnexported(binding{})); diff != "" {
+	if diff := cmp.Diff(want, filter{excludeIPv6: true}.bindings(c, st.Bindings), cmp.AllowUnexported(binding{})); diff != "" {
 		t.Errorf("bindings (-want +got):\n%s", diff)
 	}
-	if got := (filter{excludeIPv4: true}).bindings(c, st); len(got) != 2 || got[1].hostPortsRun != "41000-41002" {
+	if got := (filter{excludeIPv4: true}).bindings(c, st.Bindings); len(got) != 2 || got[1].hostPortsRun != "41000-41002" {
 		t.Errorf("IPv6 bindings %+v", got)
 	}
 }
@@ -109,7 +109,7 @@ func TestTooManyBindingsAreCut(t *testing.T) {
 	for i := uint16(0); i <= 200; i++ {
 		st.Bindings = append(st.Bindings, task.PortBinding{ContainerPort: 1000 + i, HostPort: 3000 + 2*i, Protocol: task.TCP})
 	}
-	if got := len(filter{}.bindings(c, st)); got != maxBindings {
+	if got := len(filter{}.bindings(c, st.Bindings)); got != maxBindings {
 		t.Errorf("%d bindings, want %d", got, maxBindings)
 	}
 }
@@ -170,5 +170,23 @@ func TestAgentChanges(t *testing.T) {
 			in.ManagedAgents[0].Status != "STOPPED" || in.ManagedAgents[0].Reason != "later" {
 			t.Errorf("on the wire %+v", in.ManagedAgents)
 		}
+	}
+}
+
+// A container of a Service Connect task in mode bridge has the ports of its pause container.
+func TestBindingsOfPause(t *testing.T) {
+	spec := &task.Spec{NetworkMode: "bridge", Connect: &task.Connect{Container: "proxy"}, Containers: []task.Container{
+		{Name: "app", Ports: []task.PortMapping{{ContainerPort: 80, Protocol: task.TCP}}}, {Name: "~internal~ecs~pause-app", Type: task.CNIPause},
+	}}
+	st := task.State{Containers: []task.ContainerState{
+		{Known: task.ContainerRunning}, {Known: task.ContainerResourcesProvisioned, Bindings: []task.PortBinding{{BindIP: "0.0.0.0", ContainerPort: 80, HostPort: 32768, Protocol: task.TCP}}},
+	}}
+	got := filter{}.containerChanges(st.Snapshot(spec), &task.Sent{})
+	if len(got) != 1 || len(got[0].bindings) != 1 || got[0].bindings[0].hostPort != 32768 {
+		t.Errorf("changes %+v", got)
+	}
+	spec.NetworkMode = "awsvpc"
+	if got := (filter{}).containerChanges(st.Snapshot(spec), &task.Sent{}); len(got[0].bindings) != 0 {
+		t.Errorf("in a network of its own: %+v", got)
 	}
 }

@@ -17,6 +17,7 @@ type Round struct {
 type TaskUsage struct {
 	ARN, Family, Version string
 	Containers           []ContainerUsage
+	Connect              []ConnectGroup // of its Service Connect proxy, where they are due
 }
 
 // ContainerUsage is that of one container.

@@ -76,8 +76,14 @@ func addConnect(s *Spec) error {
 	switch {
 	case proxy < 0:
 		return fmt.Errorf("Service Connect: ContainerName is %q: want the name of a container of the task", c.Container)
-	case s.NetworkMode != "awsvpc":
-		return fmt.Errorf("Service Connect is not supported by this agent in network mode %s; want awsvpc", s.NetworkMode)
+	case s.NetworkMode != "awsvpc" && s.NetworkMode != "bridge":
+		return fmt.Errorf("Service Connect is not supported in network mode %s; want awsvpc or bridge", s.NetworkMode)
+	}
+	if s.NetworkMode == "bridge" {
+		// The application is in another namespace: nothing can be intercepted.
+		for k := range c.Ingress {
+			c.Ingress[k].Intercept = 0
+		}
 	}
 	if err := c.choosePorts(s); err != nil {
 		return err

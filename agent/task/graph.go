@@ -16,7 +16,8 @@ type verdict struct {
 // dependencies evaluates the ordering edges of a container (docs/spec/02 sections
 // 3.2 to 3.7) for its next status. The list is scanned in order; a dependency that can
 // never be met wins over one that is not met yet. Images are pulled while a pause
-// container starts.
+// container starts, and pause containers start together: only the network of one may wait
+// for that of another.
 func dependencies(spec *Spec, st *State, target int, next ContainerStatus, now time.Time) (v verdict) {
 	for _, edge := range spec.Containers[target].DependsOn {
 		d := spec.Index(edge.Container)
@@ -25,7 +26,7 @@ func dependencies(spec *Spec, st *State, target int, next ContainerStatus, now t
 				describe(spec, st, target)))
 			return v
 		}
-		if spec.Containers[d].Internal() && next < ContainerCreated {
+		if spec.Containers[d].Internal() && (next < ContainerCreated || spec.Containers[target].Internal() && next <= ContainerRunning) {
 			continue
 		}
 		met := satisfied(spec, st, target, d, edge.Condition)

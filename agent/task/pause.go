@@ -20,6 +20,9 @@ const NetworkPauseName = "~internal~ecs~pause"
 // addNetworkPause adds the container whose network namespace the others join. They are
 // created once the network is set up in it, and it stops after them.
 func (in Intake) addNetworkPause(s *Spec) error {
+	if s.ConnectsBridged() {
+		return in.addConnectPauses(s)
+	}
 	if s.NetworkMode != "awsvpc" || s.Index(NetworkPauseName) >= 0 {
 		return nil
 	}
@@ -91,11 +94,17 @@ func HoldByPause(s *Spec) {
 // hold adds a pause container, without which no container of the task definition is
 // created. Its steady status tells when it is ready.
 func (in Intake) hold(s *Spec, pause Container) {
-	pause.Essential, pause.Labels = true, maps.Clone(in.Pause.Labels)
+	pause = in.kept(pause)
 	for i := range s.Containers {
 		if c := &s.Containers[i]; !c.Internal() {
 			c.DependsOn = addEdge(slices.Clone(c.DependsOn), pause.Name, DependsStart)
 		}
 	}
 	s.Containers = append(s.Containers, pause)
+}
+
+// kept is a pause container whose end is the task's, with the labels of the settings.
+func (in Intake) kept(pause Container) Container {
+	pause.Essential, pause.Labels = true, maps.Clone(in.Pause.Labels)
+	return pause
 }

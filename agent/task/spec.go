@@ -46,12 +46,29 @@ type Spec struct {
 func (s *Spec) ID() string { return s.ARN[strings.LastIndexByte(s.ARN, '/')+1:] }
 
 // Published are the port mappings of container i that take ports of the host: none where
-// the task has a network of its own, in which ports are its own too.
+// the task has a network of its own, in which ports are its own too, and none of a
+// container whose pause container has them.
 func (s *Spec) Published(i int) []PortMapping {
-	if s.NetworkMode == "awsvpc" {
+	if s.NetworkMode == "awsvpc" || s.ConnectsBridged() && !s.Containers[i].Internal() {
 		return nil
 	}
 	return s.Containers[i].Ports
+}
+
+// ConnectsBridged reports whether this is a task with Service Connect in network mode
+// bridge: each of its containers has a pause container of its own (docs/spec/05 section
+// 6.7).
+func (s *Spec) ConnectsBridged() bool { return s.Connect != nil && s.NetworkMode == "bridge" }
+
+// NetworkOf is the position of the container whose network container i joins, or -1.
+func (s *Spec) NetworkOf(i int) int {
+	switch {
+	case s.Containers[i].Internal():
+		return -1
+	case s.ConnectsBridged():
+		return s.Index(ConnectPauseName(s.Containers[i].Name))
+	}
+	return s.NetworkContainer()
 }
 
 // Index returns the position of the named container in Containers, or -1.
@@ -67,6 +84,9 @@ func (s *Spec) Index(container string) int {
 // NetworkContainer is the position of the container that holds the task's own network, or
 // -1.
 func (s *Spec) NetworkContainer() int {
+	if s.ConnectsBridged() {
+		return -1 // each container has its own
+	}
 	for i := range s.Containers {
 		if s.Containers[i].Type == CNIPause {
 			return i

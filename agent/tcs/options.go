@@ -61,6 +61,9 @@ type Options struct {
 
 	Metrics Metrics // default: the instance looks idle (ECS_DISABLE_METRICS)
 	Tasks   Tasks
+	// Connect asks the Service Connect proxy of a task for what it has counted since it was
+	// asked last; default: such tasks have none.
+	Connect func(ctx context.Context, s *task.Snapshot) ([]stats.ConnectGroup, error)
 	Checks  Checks // default: no instance status is sent
 
 	Log  *zap.Logger

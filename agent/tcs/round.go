@@ -2,6 +2,7 @@ package tcs
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -35,9 +36,13 @@ func (s *Session) metricsRound(r stats.Round) ([]message, error) {
 	meta := metricsMetadata{
 		Cluster: s.opts.Cluster, ContainerInstance: s.opts.InstanceARN, MessageID: uuid.NewString(), Idle: r.Idle,
 	}
-	tasks := make([]taskMetric, len(r.Tasks))
+	var tasks []taskMetric
 	for i := range r.Tasks {
-		tasks[i] = newTaskMetric(r.Tasks[i])
+		parts, err := newTaskMetric(r.Tasks[i]).parts()
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, parts...)
 	}
 	parts, err := split10(tasks)
 	if err != nil {
@@ -53,6 +58,28 @@ func (s *Session) metricsRound(r stats.Round) ([]message, error) {
 		out = append(out, m)
 	}
 	return out, nil
+}
+
+// parts cuts a task that is too large for one message between the metrics of its Service
+// Connect proxy; those of its containers are in the first part.
+func (t taskMetric) parts() (all []taskMetric, err error) {
+	rest := t.Connect
+	t.Connect = nil
+	text, err := json.Marshal(t)
+	size := framing + len(text)
+	for _, g := range rest {
+		text, e := json.Marshal(g)
+		if err = errors.Join(err, e); err != nil {
+			return nil, fmt.Errorf("encode metrics of a Service Connect proxy: %w", err)
+		}
+		if len(t.Connect) > 0 && size+len(text)+1 > maxBytes {
+			all = append(all, t)
+			t.Containers, t.Connect, size = []containerMetric{}, nil, 2*framing
+		}
+		t.Connect = append(t.Connect, g)
+		size += len(text) + 1
+	}
+	return append(all, t), err
 }
 
 // split10 cuts a list into parts of at most ten tasks and about a mebibyte; an empty

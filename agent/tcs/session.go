@@ -21,6 +21,7 @@ import (
 // Limits of a session (docs/spec/01 sections 4.1 and 4.3).
 const (
 	every           = 20 * time.Second
+	connectEvery    = 3 // rounds
 	discoverTimeout = 126 * time.Second
 
 	silence, silenceJitter   = 60 * time.Second, 60 * time.Second
@@ -148,8 +149,8 @@ func (s *Session) awaitActive(ctx context.Context) bool {
 func (s *Session) collect(ctx context.Context) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for {
-		s.round()
+	for n := 1; ; n++ {
+		s.round(ctx, n%connectEvery == 0)
 		select {
 		case <-ctx.Done():
 			return
@@ -158,11 +159,12 @@ func (s *Session) collect(ctx context.Context) {
 	}
 }
 
-func (s *Session) round() {
+func (s *Session) round(ctx context.Context, connect bool) {
 	r := stats.Round{At: time.Now(), Idle: true}
 	if s.opts.Metrics != nil {
 		r = s.opts.Metrics.Round()
 	}
+	s.addConnect(ctx, connect, &r)
 	metrics, err := s.metricsRound(r)
 	if err != nil {
 		s.log.Error("metrics not encoded", zap.Error(err))

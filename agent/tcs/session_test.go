@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -273,6 +275,53 @@ func TestMetrics(t *testing.T) {
 		b.round = stats.Round{Tasks: []stats.TaskUsage{usage("9c8d", network, &one), usage("9c8e", nil, nil)}}
 	}, func(b *bench) {
 		golden(t, "metrics.json", b.next(b.Accept()))
+	})
+}
+
+// Service Connect proxies are asked in every third round, whatever else is measured; what
+// does not fit into one message is cut, with the containers in the first part.
+func TestServiceConnect(t *testing.T) {
+	var asked []string
+	inBubble(t, func(b *bench, o *tcs.Options) {
+		o.Metrics = nil
+		spec := &task.Spec{ARN: "arn:a", Family: "web", Version: "7", Connect: &task.Connect{Container: "proxy"}, Containers: []task.Container{{Name: "proxy"}}}
+		running := task.State{Known: task.Running, Containers: []task.ContainerState{{Known: task.ContainerRunning}}}
+		starting, failing := *spec, *spec
+		starting.ARN, failing.ARN = "arn:b", "arn:c"
+		b.tasks = []*task.Snapshot{
+			{Spec: spec, State: running}, {Spec: &failing, State: running},
+			{Spec: &starting, State: task.State{Containers: make([]task.ContainerState, 1)}},
+		}
+		o.Connect = func(_ context.Context, s *task.Snapshot) ([]stats.ConnectGroup, error) {
+			b.change(func() { asked = append(asked, s.ARN) })
+			if s.ARN == "arn:c" {
+				return nil, errors.New("no luck")
+			}
+			return []stats.ConnectGroup{
+				{Type: "1", Dimensions: []stats.Dimension{{Key: "ServiceName", Value: "shop"}}, Metrics: []stats.ConnectMetric{{Name: "latency", Values: []float64{1, 2.5}, Counts: []int64{3, 4}}}},
+				{Dimensions: []stats.Dimension{{Key: "x", Value: strings.Repeat("x", 1<<20-4300)}}, Metrics: []stats.ConnectMetric{{Name: "large", Values: []float64{1}, Counts: []int64{1}}}},
+			}, nil
+		}
+	}, func(b *bench) {
+		start := time.Now()
+		c := b.Accept()
+		// Nothing is said before: the instance is not idle, and nothing is measured.
+		first, second := b.next(c), b.next(c)
+		if since := time.Since(start); since != 40*time.Second {
+			t.Errorf("the first metrics came after %s", since)
+		}
+		slices.Sort(asked)
+		if !slices.Equal(asked, []string{"arn:a", "arn:c"}) {
+			t.Errorf("asked %q", asked)
+		}
+		want := `"taskMetrics":[{"taskArn":"arn:a","taskDefinitionFamily":"web","taskDefinitionVersion":"7","containerMetrics":[],"serviceConnectMetricsWrapper":[` +
+			`{"dimensions":[{"key":"ServiceName","value":"shop"}],"generalMetrics":[{"metricName":"latency","metricValues":[1,2.5],"metricCounts":[3,4]}],"metricType":"1"}]}]`
+		if !strings.Contains(first, want) || !strings.Contains(first, `"fin":false`) {
+			t.Errorf("%.800s; want %s", first, want)
+		}
+		if !strings.Contains(second, `"metricName":"large"`) || !strings.Contains(second, `"fin":true`) || len(second) > 1<<20 {
+			t.Errorf("the second part has %d bytes", len(second))
+		}
 	})
 }
 

@@ -49,6 +49,24 @@ type taskMetric struct {
 	Family     string            `json:"taskDefinitionFamily"`
 	Version    string            `json:"taskDefinitionVersion"`
 	Containers []containerMetric `json:"containerMetrics"`
+	Connect    []connectGroup    `json:"serviceConnectMetricsWrapper,omitempty"`
+}
+
+type connectGroup struct {
+	Dimensions []dimension     `json:"dimensions"`
+	Metrics    []generalMetric `json:"generalMetrics"`
+	Type       string          `json:"metricType,omitempty"`
+}
+
+type dimension struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+type generalMetric struct {
+	Name   string    `json:"metricName"`
+	Values []float64 `json:"metricValues"`
+	Counts []int64   `json:"metricCounts"`
 }
 
 type containerMetric struct {
@@ -150,6 +168,16 @@ func newTaskMetric(u stats.TaskUsage) taskMetric {
 	t := taskMetric{ARN: u.ARN, Family: u.Family, Version: u.Version, Containers: make([]containerMetric, len(u.Containers))}
 	for i := range u.Containers {
 		t.Containers[i] = newContainerMetric(&u.Containers[i])
+	}
+	for _, g := range u.Connect {
+		out := connectGroup{Type: g.Type, Dimensions: make([]dimension, len(g.Dimensions))}
+		for i, d := range g.Dimensions {
+			out.Dimensions[i] = dimension(d)
+		}
+		for _, m := range g.Metrics {
+			out.Metrics = append(out.Metrics, generalMetric(m))
+		}
+		t.Connect = append(t.Connect, out)
 	}
 	return t
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,8 +19,8 @@ import (
 
 // rewritten lets f change the messages of a type on their way to the agent, until
 // another filter is set.
-func (v *vpcEnv) rewritten(kind string, f func(message M)) {
-	v.plane.SetFilter(func(d proxy.Direction, _ string, frame []byte) [][]byte {
+func (e *env) rewritten(kind string, f func(message M)) {
+	e.plane.SetFilter(func(d proxy.Direction, _ string, frame []byte) [][]byte {
 		var whole struct {
 			Type    string `json:"type"`
 			Message M      `json:"message"`
@@ -211,6 +212,61 @@ func TestAWSVPCInterfaceNeverAppears(t *testing.T) {
 	})
 	v.ECS.Network = nil
 	v.alive()
+	v.nothingLeft()
+}
+
+// A plugin that hangs: the task ends with a reason that names it and its limit, what the
+// plugin had started ends too, those that run go on, the next one runs, and nothing is left.
+func TestAWSVPCHangingPlugin(t *testing.T) {
+	v := inVPC(t, "ECS_FAILPOINT_LIMITS=network.set-up=4s;network.tear-down=4s")
+	programs, err := withFailpoints()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Programs = programs
+	if _, err := v.Agent.Stop(patience); err != nil {
+		t.Fatal(err)
+	}
+	v.restart()
+	lasting := v.running(vpcDefinition(server("app", "lasting")))
+	v.serves(lasting, "lasting")
+
+	plugin, pids := filepath.Join(v.plugins, "ecs-bridge"), filepath.Join(v.plugins, "pids")
+	if err := os.Rename(plugin, plugin+".aside"); err != nil {
+		t.Fatal(err)
+	}
+	script := "#!/bin/sh\nsleep 7777 &\necho $$ $! $CNI_COMMAND >>" + pids + "\nwait\n"
+	if err := os.WriteFile(plugin, []byte(script), 0o755); err != nil { //nolint:gosec // it has to be executable
+		t.Fatal(err)
+	}
+	task := v.stopped(v.launch(vpcDefinition(sleeper("app"))))
+	contains(t, "reason", task.StoppedReason, "ContainerNetworkingError", "plugin ecs-bridge was ended: task networking was not set up within 4s")
+	v.serves(lasting, "lasting")
+	calls, err := os.ReadFile(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, "calls of the plugin", string(calls), "ADD", "DEL")
+	for word := range strings.FieldsSeq(string(calls)) {
+		if _, err := strconv.Atoi(word); err != nil {
+			continue
+		}
+		v.eventually(patience, "process "+word+" of the plugin to be gone", func() (bool, error) {
+			line, err := os.ReadFile(filepath.Join("/proc", word, "cmdline"))
+			return os.IsNotExist(err) || err == nil && len(line) == 0, nil
+		})
+	}
+	log, err := os.ReadFile(v.AgentLog())
+	if err != nil || !saysOf(string(log), "task network not taken down", "plugin ecs-bridge was ended") {
+		t.Errorf("the agent does not say which plugin did not take the network down (%v)", err)
+	}
+	if err := os.Rename(plugin+".aside", plugin); err != nil {
+		t.Fatal(err)
+	}
+	next := v.running(vpcDefinition(server("app", "next")))
+	v.serves(next, "next")
+	v.stop(next.TaskARN)
+	v.stop(lasting.TaskARN)
 	v.nothingLeft()
 }
 

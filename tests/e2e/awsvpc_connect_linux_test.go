@@ -68,11 +68,11 @@ func connectArchive(t *testing.T) string {
 }
 
 // relays are the relay containers of this test's agent.
-func (v *vpcEnv) relays(instance string) []container.Summary {
-	v.t.Helper()
-	all, err := shared.docker.ContainerList(v.ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("name", "ecs-service-connect-relay-"+instance))})
+func (e *env) relays(instance string) []container.Summary {
+	e.t.Helper()
+	all, err := shared.docker.ContainerList(e.ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("name", "ecs-service-connect-relay-"+instance))})
 	if err != nil {
-		v.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return all
 }
@@ -86,8 +86,8 @@ func TestAWSVPCServiceConnect(t *testing.T) {
 	t.Cleanup(func() {
 		_, _ = shared.docker.ImageRemove(v.ctx, task.ConnectImage, dockerimage.RemoveOptions{Force: true}) // another test may have it
 	})
-	if v.hasAttribute("ecs.capability.service-connect-v1") {
-		t.Error("ecs.capability.service-connect-v1 is advertised, and tasks of mode bridge have no Service Connect")
+	if !v.hasAttribute("ecs.capability.service-connect-v1") {
+		t.Error("ecs.capability.service-connect-v1 is not advertised")
 	}
 	arn := v.instance().ARN
 	instance := arn[strings.LastIndexByte(arn, '/')+1:]
@@ -168,11 +168,11 @@ func TestAWSVPCServiceConnect(t *testing.T) {
 
 // following reads a container's output until it ends, which the returned function waits
 // for.
-func (v *vpcEnv) following(t harness.Task, name string) (output func() string) {
-	v.t.Helper()
-	r, err := shared.docker.ContainerLogs(v.ctx, t.Container(name).RuntimeID, container.LogsOptions{ShowStdout: true, Follow: true})
+func (e *env) following(t harness.Task, name string) (output func() string) {
+	e.t.Helper()
+	r, err := shared.docker.ContainerLogs(e.ctx, t.Container(name).RuntimeID, container.LogsOptions{ShowStdout: true, Follow: true})
 	if err != nil {
-		v.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	said := make(chan string, 1)
 	go func() {

@@ -131,7 +131,10 @@ func withVPC(t *testing.T, local []string, agent ...string) *vpcEnv {
 		t.Fatal(err)
 	}
 	v.instance()
-	v.rules = v.packetRules()
+	v.eventually(patience, "the agent to make its packet rules", func() (bool, error) {
+		v.rules = v.packetRules()
+		return strings.Contains(v.rules, "51679") && strings.Contains(v.rules, "51678"), nil
+	})
 	return v
 }
 

@@ -76,10 +76,10 @@ func (v *vpcEnv) inSubnet(addresses ...string) {
 }
 
 // passed waits until the proxy has said that a connection went through it.
-func (v *vpcEnv) passed(t harness.Task, proxy, what string) {
-	v.t.Helper()
-	v.eventually(patience, "the proxy to pass "+what, func() (bool, error) {
-		said := v.output(t, proxy)
+func (e *env) passed(t harness.Task, proxy, what string) {
+	e.t.Helper()
+	e.eventually(patience, "the proxy to pass "+what, func() (bool, error) {
+		said := e.output(t, proxy)
 		if !strings.Contains("\n"+said, "\n"+what+"\n") {
 			return false, fmt.Errorf("it says %q", said)
 		}

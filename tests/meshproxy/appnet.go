@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,10 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // greeting is what the relay says to each proxy.
@@ -41,19 +45,56 @@ func appnet() error {
 		fmt.Println("admin", r.URL)
 	})}
 	go func() { fmt.Fprintln(os.Stderr, "meshproxy:", server.Serve(admin)) }()
+	containers, err := addresses()
+	if err != nil {
+		return err
+	}
 	ports, err := listeners()
 	for name, port := range ports {
-		way, _, _ := strings.Cut(name, "-")
-		l, e := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		way, rest, _ := strings.Cut(name, "-")
+		o := listener{way: way}
+		config := net.ListenConfig{}
+		if len(containers) > 0 {
+			config.Control = transparent
+			o.transparent = true
+		}
+		if container, at, ok := strings.Cut(rest, "-"); ok && way == "ingress" {
+			o.to = net.JoinHostPort(containers[container], at)
+		}
+		l, e := config.Listen(context.Background(), "tcp", fmt.Sprintf(":%d", port))
 		if err = errors.Join(err, e); e == nil {
-			go serve(l.(*net.TCPListener), way)
+			go o.serve(l.(*net.TCPListener))
 		}
 	}
 	return err
 }
 
+// addresses are those of the task's containers, by name, where they are not in the
+// proxy's network.
+func addresses() (all map[string]string, err error) {
+	text := os.Getenv("APPNET_CONTAINER_IP_MAPPING")
+	if text == "" {
+		return nil, nil
+	}
+	err = json.Unmarshal([]byte(text), &all)
+	for name, address := range all {
+		if address == "::1" {
+			delete(all, name)
+		}
+	}
+	return all, err
+}
+
+// transparent lets a listener have connections to addresses that are not the host's.
+func transparent(_, _ string, c syscall.RawConn) error {
+	var err error
+	fails := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1) })
+	return errors.Join(fails, err)
+}
+
 // listeners are the ports that the agent chose, by the listeners' names: those of
-// "ingress-…" lead to the application, those of "service-…" are answered here.
+// "ingress-…" lead to the application, those of "service-…" are answered here. In network
+// mode bridge the application is that of "ingress-CONTAINER-PORT".
 func listeners() (ports map[string]int, err error) {
 	err = json.Unmarshal([]byte(os.Getenv("APPNET_LISTENER_PORT_MAPPING")), &ports)
 	return ports, err

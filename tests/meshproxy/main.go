@@ -59,7 +59,7 @@ func run(args []string) error {
 		if err != nil {
 			return err
 		}
-		go serve(l.(*net.TCPListener), way)
+		go listener{way: way}.serve(l.(*net.TCPListener))
 	}
 	return lasting()
 }
@@ -72,7 +72,14 @@ func lasting() error {
 	return nil
 }
 
-func serve(l *net.TCPListener, way string) {
+// listener is what is done with the connections to a port.
+type listener struct {
+	way         string // ingress, egress or service
+	transparent bool   // the connection's own address is where it was bound for
+	to          string // where one goes on to, in the place of loopback
+}
+
+func (o listener) serve(l *net.TCPListener) {
 	own := l.Addr().(*net.TCPAddr).Port
 	for {
 		c, err := l.AcceptTCP()
@@ -81,21 +88,29 @@ func serve(l *net.TCPListener, way string) {
 		}
 		go func() {
 			defer c.Close()
-			to, err := bound(c)
+			to, err := c.LocalAddr().(*net.TCPAddr).AddrPort(), error(nil)
+			if o.to == "" && !o.transparent {
+				to, err = bound(c)
+			}
 			if err != nil {
 				fmt.Fprintln(os.Stderr, "meshproxy:", err)
 				return
 			}
-			if int(to.Port()) == own {
+			from := c.RemoteAddr().(*net.TCPAddr).IP
+			if int(to.Port()) == own && (o.to == "" || from.IsLoopback()) {
 				return // the health check
 			}
-			fmt.Printf("%s %s\n", way, to)
-			if way == "service" {
+			to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+			fmt.Printf("%s %s\n", o.way, to)
+			if o.way == "service" {
 				answer(c, to)
 				return
 			}
 			next := to.String()
-			if way == "ingress" {
+			switch {
+			case o.to != "":
+				next = o.to
+			case o.way == "ingress":
 				next = net.JoinHostPort("127.0.0.1", strconv.Itoa(int(to.Port())))
 			}
 			on, err := net.Dial("tcp", next)

@@ -197,6 +197,11 @@ func networks(s *task.Snapshot, i int) []networkV4 {
 		if mode == "" {
 			mode = s.NetworkMode
 		}
+		if s.ConnectsBridged() {
+			if pause := s.NetworkOf(i); pause >= 0 {
+				mode = "container:" + s.State.Containers[pause].RuntimeID
+			}
+		}
 		list = []networkV4{{networkV3: networkV3{NetworkMode: mode, IPv4Addresses: []string{""}}}}
 	}
 	return list

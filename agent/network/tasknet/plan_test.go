@@ -76,6 +76,38 @@ func TestMeshRefused(t *testing.T) {
 	}
 }
 
+// TestBridgedPlans compares what the plugin gets in the namespaces of pause containers of
+// mode bridge.
+func TestBridgedPlans(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("172.17.0.2"), netip.MustParseAddr("fd00::2")
+	spec := connected(task.ENI{})
+	c := spec.Connect
+	const head = `{"cniVersion":"0.3.0","name":"network-name","type":"ecs-serviceconnect","egressConfig":`
+	for _, tt := range []struct {
+		name    string
+		ofProxy bool
+		v4, v6  netip.Addr
+		want    string
+	}{
+		{"proxy", true, v4, netip.Addr{}, head + `{"listenerPort":40002,"redirectIP":null,"redirectMode":"tproxy","vip":{"ipv4Cidr":"127.255.0.0/16","ipv6Cidr":"2002:f0a0::/64"}},"enableIPv4":true}`},
+		{"application", false, v4, netip.Addr{}, head + `{"listenerPort":0,"redirectIP":{"ipv4":"172.17.0.2"},"redirectMode":"tproxy","vip":{"ipv4Cidr":"127.255.0.0/16","ipv6Cidr":"2002:f0a0::/64"}},"enableIPv4":true}`},
+		{"both families", false, v4, v6, head + `{"listenerPort":0,"redirectIP":{"ipv4":"172.17.0.2","ipv6":"fd00::2"},"redirectMode":"tproxy","vip":{"ipv4Cidr":"127.255.0.0/16","ipv6Cidr":"2002:f0a0::/64"}},"enableIPv4":true,"enableIPv6":true}`},
+		{"no address", false, netip.Addr{}, netip.Addr{}, ""},
+	} {
+		p, err := NewBridgedPlan(c, tt.ofProxy, tt.v4, tt.v6)
+		got := ""
+		if err == nil && len(p.Steps) == 1 && p.Steps[0].Plugin == "ecs-serviceconnect" && bytes.Equal(p.Steps[0].Config, p.Steps[0].Delete) {
+			got = string(p.Steps[0].Config)
+		}
+		if err != nil || got != tt.want {
+			t.Errorf("%s: %s (%v); want %s", tt.name, got, err, tt.want)
+		}
+	}
+	if p, err := NewBridgedPlan(&task.Connect{}, true, v4, v6); err != nil || len(p.Steps) != 0 {
+		t.Errorf("without services: %+v %v", p, err)
+	}
+}
+
 // TestPlans compares what the plugins get with docs/spec/05 section 4.5.
 func TestPlans(t *testing.T) {
 	dual, v6, branch := ipv4(), ipv4(), ipv4()

@@ -41,11 +41,16 @@ type Options struct {
 type Runner struct {
 	opts Options
 	cni  *libcni.CNIConfig
+
+	setUpLimit, tearDownLimit time.Duration
 }
 
 // New returns a Runner.
 func New(opts Options) *Runner {
-	return &Runner{opts: opts, cni: libcni.NewCNIConfigWithCacheDir([]string{opts.Plugins}, opts.Cache, &execer{env: opts.Env})}
+	return &Runner{
+		opts: opts, cni: libcni.NewCNIConfigWithCacheDir([]string{opts.Plugins}, opts.Cache, &execer{env: opts.Env}),
+		setUpLimit: failpoint.Limit("network.set-up", setUpLimit), tearDownLimit: failpoint.Limit("network.tear-down", tearDownLimit),
+	}
 }
 
 // Pause is the container that has the task's namespace.
@@ -62,7 +67,7 @@ type Result struct {
 
 // SetUp runs the plugins. When it fails, what was set up stays for TearDown.
 func (r *Runner) SetUp(ctx context.Context, p Plan, pause Pause) (Result, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, setUpLimit, fmt.Errorf("task networking was not set up within %s", setUpLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, r.setUpLimit, fmt.Errorf("task networking was not set up within %s", r.setUpLimit))
 	defer cancel()
 	out := Result{Interface: ENIName}
 	for _, s := range p.Steps {
@@ -161,13 +166,18 @@ func firstAddress(r types.Result) (netip.Addr, error) {
 }
 
 // TearDown runs the plugins backwards. It goes on after a failure and returns all of
-// them. The address on the bridge stays the task's until Release.
+// them: each plugin has its part of the time, so that one that hangs takes none of the
+// others'. The address on the bridge stays the task's until Release.
 func (r *Runner) TearDown(ctx context.Context, p Plan, pause Pause) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, tearDownLimit, fmt.Errorf("task networking was not taken down within %s", tearDownLimit))
-	defer cancel()
+	limit := r.tearDownLimit / time.Duration(max(1, len(p.Steps)))
+	one := func(s Step) error {
+		ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not take task networking down within %s", limit))
+		defer cancel()
+		return r.del(ctx, s, s.Delete, pause)
+	}
 	var all []error
 	for _, s := range slices.Backward(p.Steps) {
-		if err := r.del(ctx, s, s.Delete, pause); err != nil {
+		if err := one(s); err != nil {
 			all = append(all, fmt.Errorf("delete network failed: %w", err))
 		}
 	}

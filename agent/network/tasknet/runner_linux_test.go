@@ -185,6 +185,20 @@ func TestTearDownGoesOn(t *testing.T) {
 	}
 }
 
+// A plugin that hangs when a network is taken down takes none of the others' time, and is
+// the one that is named.
+func TestTearDownPastAHangingPlugin(t *testing.T) {
+	r := scripted(t, map[string]string{"vpc-eni": succeeds, "ecs-bridge": "sleep 1000"})
+	r.tearDownLimit = 2 * time.Second
+	err := r.TearDown(t.Context(), newPlan(t, ipv4()), pause)
+	if err == nil || !strings.Contains(err.Error(), "plugin ecs-bridge was ended: it did not take task networking down within 1s") || strings.Contains(err.Error(), "vpc-eni") {
+		t.Error(err)
+	}
+	if calls := r.calls(t); calls != "DEL ecs-eth0 c1\nDEL eth0 c1\n" {
+		t.Errorf("calls:\n%s", calls)
+	}
+}
+
 // TestForReal runs the real plugins: two tasks, each with its address, and then nothing.
 func TestForReal(t *testing.T) {
 	nettest.NeedRoot(t)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/resource"
+	"ecsagent/agent/stats"
 	"ecsagent/agent/task"
 )
 
@@ -236,7 +238,7 @@ func (h *Hook) Drain(ctx context.Context, s *task.Snapshot, _ *task.Resource) er
 		return nil // it has none
 	}
 	for attempt := 1; ; attempt++ {
-		err := h.ask(ctx, s.ID(), "/drain_listeners?inboundonly")
+		err := h.ask(ctx, s.ID(), "/drain_listeners?inboundonly", nil)
 		if err == nil || attempt == drainAttempts {
 			return err
 		}
@@ -250,8 +252,26 @@ func (h *Hook) Drain(ctx context.Context, s *task.Snapshot, _ *task.Resource) er
 	}
 }
 
-// ask sends a request to a proxy.
-func (h *Hook) ask(ctx context.Context, id, path string) error {
+// Metrics are what the proxy of a task has counted since it was asked last (docs/spec/05
+// section 6.8).
+func (h *Hook) Metrics(ctx context.Context, s *task.Snapshot) (groups []stats.ConnectGroup, err error) {
+	err = h.ask(ctx, s.ID(), "/stats/prometheus?usedonly&filter=metrics_extension&delta", func(body io.Reader) (err error) {
+		const most = 16 << 20
+		limited := &io.LimitedReader{R: body, N: most}
+		groups, err = stats.ReadConnect(limited)
+		if err == nil && limited.N == 0 {
+			err = fmt.Errorf("its metrics are longer than %d bytes", most)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return groups, nil
+}
+
+// ask sends a request to a proxy, and has its answer read.
+func (h *Hook) ask(ctx context.Context, id, path string, read func(io.Reader) error) error {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
 	socket := filepath.Join(h.opts.Dir, id, adminSocket)
@@ -267,11 +287,15 @@ func (h *Hook) ask(ctx context.Context, id, path string) error {
 	if err != nil {
 		return fmt.Errorf("ask the Service Connect proxy: %w", err)
 	}
-	if err := answer.Body.Close(); err != nil {
-		return fmt.Errorf("ask the Service Connect proxy: %w", err)
-	}
+	defer answer.Body.Close() //nolint:errcheck // it was read
 	if answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask the Service Connect proxy: %s answers with status %d", path, answer.StatusCode)
+	}
+	if read == nil {
+		return nil
+	}
+	if err := read(answer.Body); err != nil {
+		return fmt.Errorf("ask the Service Connect proxy: %s: %w", path, err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -14,10 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"ecsagent/agent/runtime"
+	"ecsagent/agent/stats"
 	"ecsagent/agent/task"
 )
 
@@ -255,10 +258,16 @@ func TestDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	var asked []string
+	broken := false
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if asked = append(asked, r.Host+r.URL.String()); len(asked) == 1 {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		}
+		value := "4"
+		if broken {
+			value = "x"
+		}
+		_, _ = io.WriteString(rw, "# TYPE a counter\na "+value+"\n") // who asks sees it
 	})}
 	ended := make(chan struct{})
 	go func() {
@@ -266,12 +275,23 @@ func TestDrain(t *testing.T) {
 		_ = server.Serve(l) // until it is closed
 	}()
 	err = w.Drain(t.Context(), s, nil)
+	drained := slices.Clone(asked)
+	asked = append(asked, "")
+	groups, failed := w.Metrics(t.Context(), s)
+	if want := []stats.ConnectGroup{{Metrics: []stats.ConnectMetric{{Name: "a", Values: []float64{4}, Counts: []int64{1}}}}}; failed != nil || !cmp.Equal(groups, want) ||
+		asked[len(asked)-1] != "localhost/stats/prometheus?usedonly&filter=metrics_extension&delta" {
+		t.Errorf("metrics %+v, %v; asked %q", groups, failed, asked)
+	}
+	broken = true
+	if _, err := w.Metrics(t.Context(), s); err == nil || !strings.Contains(err.Error(), `value "x" of a: want a number`) {
+		t.Error(err)
+	}
 	if err := server.Close(); err != nil {
 		t.Error(err)
 	}
 	<-ended
-	if want := "localhost/drain_listeners?inboundonly"; err != nil || !slices.Equal(asked, []string{want, want}) {
-		t.Errorf("asked %q, %v", asked, err)
+	if want := "localhost/drain_listeners?inboundonly"; err != nil || !slices.Equal(drained, []string{want, want}) {
+		t.Errorf("asked %q, %v", drained, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

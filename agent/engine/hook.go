@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"ecsagent/agent/dockerspec"
+	"ecsagent/agent/failpoint"
 	"ecsagent/agent/resource"
 	"ecsagent/agent/task"
 )
@@ -162,7 +163,11 @@ func (w *stepWork) provision(ctx context.Context, r *answer) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, provisionLimit)
 	defer cancel()
-	given, err := h.Provision(ctx, w.snap, what)
+	var given resource.Provided
+	err := around("provision", func() (err error) {
+		given, err = h.Provision(ctx, w.snap, what)
+		return err
+	})
 	r.done.Data = given.Data
 	if err != nil {
 		w.e.log.Warn("task resource not made", zap.String("task", w.snap.ARN), zap.String("resource", what.Name), zap.Error(err))
@@ -174,6 +179,17 @@ func (w *stepWork) provision(ctx context.Context, r *answer) {
 		return
 	}
 	r.provided = &given
+}
+
+// around calls f between the failpoints of a place.
+func around(place string, f func() error) error {
+	if err := failpoint.Before("resource", place); err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	return failpoint.After("resource", place)
 }
 
 // inputs is what a container gets of the resources that were made for it.
@@ -215,7 +231,7 @@ func (e *Engine) removeResources(ctx context.Context, snap *task.Snapshot) error
 			data = snap.State.Resources[i].Data
 		}
 		ctx, cancel := context.WithTimeout(ctx, removeLimit)
-		if err := h.CleanUp(ctx, snap, &snap.Resources[i], data); err != nil {
+		if err := around("clean-up", func() error { return h.CleanUp(ctx, snap, &snap.Resources[i], data) }); err != nil {
 			failed = append(failed, fmt.Errorf("remove %s: %w", r.Text, err))
 		}
 		cancel()

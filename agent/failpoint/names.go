@@ -17,6 +17,8 @@ var places = map[string][]string{
 	"ecs": {"RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange"},
 	// Calls of CNI plugins (agent/network/tasknet).
 	"network": {"add-vpc-eni", "add-ecs-bridge", "del-ecs-bridge", "del-vpc-eni", "del-ecs-ipam"},
+	// Resources of tasks (agent/engine).
+	"resource": {"provision", "clean-up"},
 	// Messages of ACS (agent/acs), around what is done about them.
 	"acs": {"connect", "payload", "send", "manifest", "heartbeat"},
 }

@@ -96,7 +96,7 @@ func settings(t *testing.T, osType string) explain.Settings {
 	t.Helper()
 	cfg, _, err := config.Load(context.Background(), config.Sources{
 		GOOS: osType, ReadFile: func(string) ([]byte, error) { return nil, os.ErrNotExist }, Exists: func(string) bool { return false },
-		Environ: []string{"AWS_DEFAULT_REGION=us-west-2", "ECS_CLUSTER=demo", "ECS_ENABLE_GPU_SUPPORT=true", "ECS_ENABLE_TASK_ENI=true", "ECS_ENABLE_TASK_IAM_ROLE=true",
+		Environ: []string{"AWS_DEFAULT_REGION=us-west-2", "ECS_CLUSTER=demo", "ECS_ENABLE_GPU_SUPPORT=true", "ECS_ENABLE_TASK_ENI=true", "ECS_ENABLE_TASK_IAM_ROLE=true", "ECS_GMSA_SUPPORTED=true",
 			`ECS_AVAILABLE_LOGGING_DRIVERS=["json-file","awslogs","splunk","fluentd","gelf","journald","syslog","none"]`},
 	})
 	if err != nil {

@@ -92,6 +92,13 @@ func ownEngine(t *testing.T) (*lab.Lab, *lab.Dockerd) {
 
 func siteOn(t *testing.T, l *lab.Lab, limit time.Duration, agent ...string) (context.Context, *lab.Site) {
 	t.Helper()
+	return serving(t, l, limit, nil, agent...)
+}
+
+// serving makes a site whose ecs-local serves other services of AWS from files, by name,
+// unless there are none.
+func serving(t *testing.T, l *lab.Lab, limit time.Duration, files map[string]string, agent ...string) (context.Context, *lab.Site) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	dir, err := os.MkdirTemp("", "ecs-fault-")
@@ -121,6 +128,16 @@ func siteOn(t *testing.T, l *lab.Lab, limit time.Duration, agent ...string) (con
 			_ = os.RemoveAll(dir)
 		}
 	})
+	for name, text := range files {
+		s.Services = filepath.Join(dir, "services")
+		file := filepath.Join(s.Services, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := s.StartLocal(ctx); err != nil {
 		t.Fatal(err)
 	}

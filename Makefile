@@ -121,7 +121,7 @@ test-grpc: ## try the client of credentials-fetcher on a server of gRPC's own mo
 	$(GO) test -C $(GRPC) -p $(JOBS) ./...
 
 .PHONY: bench
-bench: build ## measure speed against a plain Docker client and print a table (ROUNDS=n, ONLY=start,idle,tasks,awsvpc,stopping,secrets,calls,endpoint,usage,restart)
+bench: build ## measure speed against a plain Docker client and print a table (ROUNDS=n, ONLY=start,idle,tasks,plugins,awsvpc,stopping,secrets,calls,endpoint,usage,restart)
 	@scripts/deps test
 	@scripts/engine with $(GO) run ./tests/bench -programs bin $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY))
 

@@ -164,7 +164,7 @@ func (p *connectReader) result() []ConnectGroup {
 // count is a number of values; as many as can be told, when they are more.
 func count(n float64) int64 {
 	switch {
-	case !(n > 0): // also what is no number
+	case math.IsNaN(n) || n <= 0:
 		return 0
 	case n >= math.MaxInt64:
 		return math.MaxInt64

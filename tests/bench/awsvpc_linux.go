@@ -38,17 +38,8 @@ type network struct {
 func (b *bench) newNetwork() (n *network, err error) {
 	name := "ecs-bench-" + uuid.NewString()[:8]
 	n = &network{host: "/run/netns/" + name + "-host"}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends in the namespace
-		ns, err := netns.NewNamed(name + "-host")
-		if err == nil {
-			err = ns.Close()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		return n, fmt.Errorf("make a network namespace: %w", err)
+	if err := newSpace(name + "-host"); err != nil {
+		return n, err
 	}
 	n.end = append(n.end, func() error { return netns.DeleteNamed(name + "-host") })
 	if n.space, err = kernel.Open(n.host); err != nil {
@@ -69,6 +60,23 @@ func (b *bench) newNetwork() (n *network, err error) {
 		n.end = append(n.end, n.VPC.Close)
 	}
 	return n, err
+}
+
+// newSpace makes a named network namespace.
+func newSpace(name string) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends in the namespace
+		ns, err := netns.NewNamed(name)
+		if err == nil {
+			err = ns.Close()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		return fmt.Errorf("make a network namespace: %w", err)
+	}
+	return nil
 }
 
 func (n *network) close() (err error) {

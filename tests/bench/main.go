@@ -85,7 +85,7 @@ func main() {
 	flag.DurationVar(&s.idle, "idle", 20*time.Second, "how long to watch the idle agent")
 	s.tasks = counts{1, 20, 50}
 	flag.Var(&s.tasks, "tasks", "comma-separated `numbers` of tasks that are started at once")
-	flag.StringVar(&s.only, "only", "", "comma-separated `names` of what to measure: binary, start, idle, tasks, awsvpc, stopping, secrets, calls, endpoint, usage, restart")
+	flag.StringVar(&s.only, "only", "", "comma-separated `names` of what to measure: binary, start, idle, tasks, plugins, awsvpc, stopping, secrets, calls, endpoint, usage, restart")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -130,7 +130,7 @@ func run(ctx context.Context, s settings) (err error) {
 	for _, step := range []struct {
 		name string
 		do   func() error
-	}{{"", b.environment}, {"binary", b.binary}, {"start", b.startUp}, {"idle", b.idleAgent}, {"tasks", b.oneAndMany}, {"awsvpc", b.awsvpc}, {"stopping", b.beside}, {"secrets", b.secrets}, {"calls", b.calls}, {"endpoint", b.endpoint}, {"usage", b.usage}, {"restart", b.restart}} {
+	}{{"", b.environment}, {"binary", b.binary}, {"start", b.startUp}, {"idle", b.idleAgent}, {"tasks", b.oneAndMany}, {"plugins", b.plugins}, {"awsvpc", b.awsvpc}, {"stopping", b.beside}, {"secrets", b.secrets}, {"calls", b.calls}, {"endpoint", b.endpoint}, {"usage", b.usage}, {"restart", b.restart}} {
 		if s.only != "" && step.name != "" && !slices.Contains(strings.Split(s.only, ","), step.name) {
 			continue
 		}

@@ -38,13 +38,19 @@ type ownHost struct {
 // runs in the namespace before the agent does.
 func onOwnHost(t *testing.T, firewall string, dockerd ...string) *ownHost {
 	t.Helper()
+	return onOwnHostWith(t, nil, firewall, dockerd...)
+}
+
+// onOwnHostWith is onOwnHost with further settings of the agent.
+func onOwnHostWith(t *testing.T, agent []string, firewall string, dockerd ...string) *ownHost {
+	t.Helper()
 	if shared.host == "" {
 		t.Skip("ECS_TEST_DOCKER_HOST is not set; make test sets it")
 	}
 	h := &ownHost{space: nettest.New(t)}
 	socket := h.startEngine(t, dockerd)
 	// What is closed last is made first.
-	h.env = prepared(t, "ECS_HOST_RULES=agent", "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached")
+	h.env = prepared(t, append([]string{"ECS_HOST_RULES=agent", "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached"}, agent...)...)
 	h.load()
 	h.run(firewall)
 	h.DockerHost, h.Space, h.TaskEndpoint, h.Introspection = socket, h.space.Path(), "127.0.0.1:51679", "127.0.0.1:51678"
@@ -210,6 +216,64 @@ func TestPathOfContainers(t *testing.T) {
 			contains(t, "another task's credentials", answers[2], "400 Bad Request")
 			h.asks("host", "/")
 		})
+	}
+}
+
+// An engine without its userland proxy, and with IPv6: dynamic ports, fixed ones and a range
+// are published, reported for both families, and reached through packet rules alone, by the
+// host and by the containers themselves.
+func TestBindingsWithoutUserlandProxy(t *testing.T) {
+	h := onOwnHostWith(t, []string{"ECS_EXCLUDE_IPV6_PORTBINDING=false"}, "sysctl -qw net.ipv6.conf.all.disable_ipv6=0; ip link set lo up",
+		"--userland-proxy=false", "--ipv6", "--fixed-cidr-v6", "fd20:ec6::/64")
+	served := page("web", []M{
+		{"containerPort": 80, "hostPort": 0}, {"containerPort": 81, "hostPort": 8081}, {"containerPortRange": "8000-8002", "protocol": "tcp"}, {"containerPort": 53, "hostPort": 0, "protocol": "udp"},
+	}, 80, 81, 8000, 8002)
+	served["image"] = h.image
+	task := h.awaits(h.launch(definition(served)), "RUNNING")
+	web := task.Container("web")
+	reported := map[string]int{}
+	for _, b := range web.NetworkBindings {
+		reported[fmt.Sprintf("%s %d%s/%s", b.BindIP, b.ContainerPort, b.ContainerPortRange, b.Protocol)]++
+	}
+	for _, ip := range []string{"0.0.0.0", "::"} {
+		for _, port := range []string{"80/tcp", "81/tcp", "53/udp", "08000-8002/tcp"} {
+			if reported[ip+" "+port] != 1 {
+				t.Errorf("%s on %s is reported %d times:\n%s", port, ip, reported[ip+" "+port], pretty(web.NetworkBindings))
+			}
+		}
+	}
+	var first int
+	for _, b := range web.NetworkBindings {
+		if b.BindIP == "0.0.0.0" && b.ContainerPortRange != "" {
+			if _, err := fmt.Sscanf(b.HostPortRange, "%d-", &first); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	info, err := h.own.ContainerInspect(h.ctx, web.RuntimeID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway := info.NetworkSettings.Networks["bridge"].Gateway
+	for port, want := range map[int]string{binding(web, 80, "tcp").HostPort: "80", 8081: "81", first: "8000", first + 2: "8002"} {
+		url := fmt.Sprintf("http://%s:%d/", gateway, port)
+		h.eventually(patience, "port "+fmt.Sprint(port)+" to answer", func() (bool, error) {
+			got, err := get(h.ctx, h.space.Space, url)
+			return got == want, err
+		})
+	}
+	made, err := h.own.ContainerExecCreate(h.ctx, web.RuntimeID, container.ExecOptions{AttachStdout: true, Cmd: []string{"sh", "-c", fmt.Sprintf("timeout 60 wget -qO- http://%s:8081/", gateway)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attached, err := h.own.ContainerExecAttach(h.ctx, made.ID, container.ExecAttachOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer attached.Close()
+	var out strings.Builder
+	if _, err := stdcopy.StdCopy(&out, io.Discard, attached.Reader); err != nil || strings.TrimSpace(out.String()) != "81" {
+		t.Errorf("the container on its own published port: %q %v", out.String(), err)
 	}
 }
 

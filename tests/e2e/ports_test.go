@@ -71,11 +71,16 @@ func TestPorts(t *testing.T) {
 	if binding(web, 53, "udp").HostPort == 0 {
 		t.Errorf("no UDP binding:\n%s", pretty(web.NetworkBindings))
 	}
+	for _, b := range web.NetworkBindings {
+		if b.BindIP != "0.0.0.0" {
+			t.Errorf("a binding on %s is reported, and the setting is on that leaves it out", b.BindIP)
+		}
+	}
 	e.stop(task.TaskARN)
 }
 
 func TestPortRange(t *testing.T) {
-	e := start(t)
+	e := start(t, "ECS_EXCLUDE_IPV6_PORTBINDING=false")
 	task := e.running(definition(page("web", []M{{"containerPortRange": "8000-8003", "protocol": "tcp"}}, 8000, 8003)))
 	var found harness.Binding
 	for _, b := range task.Container("web").NetworkBindings {
@@ -90,6 +95,16 @@ func TestPortRange(t *testing.T) {
 	}
 	equal(t, "page on the first port", e.get(first), "8000")
 	equal(t, "page on the last port", e.get(last), "8003")
+	// Docker has bound the ports of IPv6 too: one entry for each address.
+	var six []harness.Binding
+	for _, b := range task.Container("web").NetworkBindings {
+		if b.BindIP == "::" {
+			six = append(six, b)
+		}
+	}
+	if len(task.Container("web").NetworkBindings) != 2 || len(six) != 1 || six[0].ContainerPortRange != "8000-8003" {
+		t.Errorf("bindings of both families:\n%s", pretty(task.Container("web").NetworkBindings))
+	}
 	e.stop(task.TaskARN)
 }
 
@@ -108,10 +123,11 @@ func TestHostPortInUse(t *testing.T) {
 
 func TestHostNetwork(t *testing.T) {
 	e := start(t)
-	def := definition(sleeper("app"))
+	def := definition(sleeper("app", M{"portMappings": []M{{"containerPort": 65535}}})) // nobody listens
 	def["networkMode"] = "host"
 	task := e.running(def)
 	equal(t, "network mode", string(e.inspect(task, "app").HostConfig.NetworkMode), "host")
+	equal(t, "published ports", len(task.Container("app").NetworkBindings), 0)
 	e.stop(task.TaskARN)
 }
 
@@ -121,5 +137,10 @@ func TestNoNetwork(t *testing.T) {
 	def["networkMode"] = "none"
 	task := e.running(def)
 	equal(t, "network mode", string(e.inspect(task, "app").HostConfig.NetworkMode), "none")
+	equal(t, "published ports", len(task.Container("app").NetworkBindings), 0)
+	links, err := e.exec(task.Container("app").RuntimeID, "sh", "-c", "ls /sys/class/net; ip route")
+	if err != nil || strings.TrimSpace(links) != "lo" {
+		t.Errorf("links and routes %q (%v), want loopback alone", links, err)
+	}
 	e.stop(task.TaskARN)
 }

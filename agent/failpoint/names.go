@@ -11,10 +11,10 @@ var places = map[string][]string{
 	"docker": {
 		"version", "getting-info", "listing-plugins", "listing", "inspecting", "pullBegin", "pulled", "MANIFEST_PULLED",
 		"created", "started", "stopped", "removing", "creating-volume", "inspecting-volume", "removing-volume",
-		"exec-command", "start-exec-command", "inspect-exec-command", "list-processes",
+		"exec-command", "start-exec-command", "inspect-exec-command", "list-processes", "removing-image",
 	},
 	// Calls to ECS (agent/awsenv).
-	"ecs": {"RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange"},
+	"ecs": {"RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange", "UpdateContainerInstancesState"},
 	// Calls of CNI plugins (agent/network/tasknet).
 	"network": {"add-vpc-eni", "add-ecs-bridge", "del-ecs-bridge", "del-vpc-eni", "del-ecs-ipam"},
 	// Resources of tasks (agent/engine).

@@ -43,6 +43,8 @@ var skipped = func() map[string]string {
 			out[name] = "for tasks of network mode awsvpc: tests/e2e TestAWSVPCKilledAtFailpoints"
 		case strings.HasPrefix(name, "docker.list-processes."):
 			out[name] = "after a kill in the start of an exec agent: TestKilledWhileTheExecAgentStarts"
+		case slices.Contains(seldom, name):
+			out[name] = "on a full disk and on a Spot instance: TestKilledAtSeldomSteps"
 		}
 	}
 	return out

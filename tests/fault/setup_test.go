@@ -99,6 +99,26 @@ func siteOn(t *testing.T, l *lab.Lab, limit time.Duration, agent ...string) (con
 // unless there are none.
 func serving(t *testing.T, l *lab.Lab, limit time.Duration, files map[string]string, agent ...string) (context.Context, *lab.Site) {
 	t.Helper()
+	ctx, s := preparedSite(t, l, limit, agent...)
+	for name, text := range files {
+		s.Services = filepath.Join(filepath.Dir(s.Dir), "services")
+		file := filepath.Join(s.Services, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.StartLocal(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return ctx, s
+}
+
+// preparedSite is siteOn before the control plane is started.
+func preparedSite(t *testing.T, l *lab.Lab, limit time.Duration, agent ...string) (context.Context, *lab.Site) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	dir, err := os.MkdirTemp("", "ecs-fault-")
@@ -128,19 +148,6 @@ func serving(t *testing.T, l *lab.Lab, limit time.Duration, files map[string]str
 			_ = os.RemoveAll(dir)
 		}
 	})
-	for name, text := range files {
-		s.Services = filepath.Join(dir, "services")
-		file := filepath.Join(s.Services, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.StartLocal(ctx); err != nil {
-		t.Fatal(err)
-	}
 	return ctx, s
 }
 
@@ -269,7 +276,7 @@ func nothingLeft(ctx context.Context, t *testing.T, s *lab.Site, family string) 
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if name := f.Name(); !strings.HasPrefix(name, store.FileName) && name != "ecs-agent-identity.json" {
+		if name := f.Name(); !strings.HasPrefix(name, store.FileName) && name != "ecs-agent-identity.json" && name != "eni-ipam.db" {
 			t.Errorf("file %s is left in the data folder", name)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -47,10 +48,10 @@ type agent struct {
 	saving        doctor.Store // how saving fares
 	health        *health
 
-	volumePlugins []string // that the survey of the host found
-	faultTools    bool     // network faults can be made
-	asking        bool     // only what the host could do; nothing is changed
-	rolesReached  bool     // tasks reach the credentials of their roles
+	volumePlugins []string    // that the survey of the host found
+	faultTools    bool        // network faults can be made
+	asking        bool        // only what the host could do; nothing is changed
+	rolesReached  atomic.Bool // tasks reach the credentials of their roles
 	paths         *hostpath.Planner
 
 	connects   bool // tasks can have Service Connect

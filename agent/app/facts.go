@@ -36,7 +36,7 @@ func (a *agent) facts(ctx context.Context) capability.Facts {
 		GPU:        a.cfg.GPUSupport, GPUDriver: a.gpus.DriverVersion,
 		TaskLimits: a.cgroups != nil, TaskLimitsExplicit: a.cfg.Explicit(limitsSetting),
 		PrivilegedDisabled: a.cfg.PrivilegedDisabled, LogDrivers: a.cfg.AvailableLoggingDrivers,
-		TaskRole: a.rolesReached && a.cfg.TaskIAMRole, TaskRoleHost: a.rolesReached && a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
+		TaskRole: a.rolesReached.Load() && a.cfg.TaskIAMRole, TaskRoleHost: a.rolesReached.Load() && a.cfg.TaskIAMRoleNetworkHost, ExecutionRoleLogs: a.cfg.OverrideAWSLogsExecutionRole,
 		FaultTools: a.faultTools, ServiceConnectImage: a.connects,
 		ExecAgent: a.execInstalled(),
 		SELinux:   a.cfg.SELinuxCapable, AppArmor: a.cfg.AppArmorCapable,

@@ -50,7 +50,7 @@ func (a *agent) renewOffer(ctx context.Context) error {
 	if len(came)+len(went) == 0 {
 		return nil
 	}
-	a.log.Info("the docker engine can do other things than before: registering again", zap.Strings("new", came), zap.Strings("gone", went))
+	a.log.Info("this host can do other things than before: registering again", zap.Strings("new", came), zap.Strings("gone", went))
 	return a.presentAgain(ctx, attributes)
 }
 

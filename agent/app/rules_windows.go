@@ -9,7 +9,7 @@ import (
 	"ecsagent/platform_windows/taskpath"
 )
 
-const whoMakesThePath = "the agent makes the way when it starts, once Docker's network nat is there"
+const whoMakesThePath = "the agent makes the way, and offers them, once Docker's network nat is there"
 
 // pathKeeper keeps the path of tasks to the agent.
 func (a *agent) pathKeeper() (*taskpath.Keeper, error) {
@@ -29,7 +29,16 @@ func (a *agent) hostRules(context.Context) (run func(context.Context) error, che
 	if err != nil {
 		return nil, doctor.Rules(func(context.Context) ([]string, error) { return nil, err })
 	}
+	k.Made = a.pathMade
 	return k.Run, doctor.Rules(k.Missing)
+}
+
+// pathMade hears that tasks reach the agent, and has their roles offered if they were not:
+// Docker's network may come after the agent.
+func (a *agent) pathMade() {
+	if !a.rolesReached.Swap(true) {
+		a.engineReturned()
+	}
 }
 
 // taskPath makes the path of tasks to the agent, and says why they would not reach it. Who

@@ -19,7 +19,7 @@ func (a *agent) survey(ctx context.Context) error {
 		}
 	})
 	asking.Go(func() { a.faultTools = !a.cfg.External && faultTools(ctx, a.ipv6Only) == nil })
-	asking.Go(func() { a.rolesReached = a.rolesReach(ctx) })
+	asking.Go(func() { a.rolesReached.Store(a.rolesReach(ctx)) })
 	return a.prepareCgroups(ctx)
 }
 

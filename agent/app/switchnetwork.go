@@ -31,14 +31,14 @@ func pauseOfTask(spec *task.Spec, st *task.State) string {
 // started is what a container that has started is given (docs/spec/05 sections 5.5 and
 // 5.11); nil where nothing is to be done.
 func (a *agent) started() func(context.Context, *task.Snapshot, *runtime.Container) error {
-	if a.host.OSType != "windows" || (a.network == nil || a.network.join == nil) && !a.rolesReached {
+	if a.host.OSType != "windows" || (a.network == nil || a.network.join == nil) && !a.cfg.TaskIAMRole {
 		return nil
 	}
 	return func(ctx context.Context, s *task.Snapshot, c *runtime.Container) error {
 		if s.NetworkMode == "awsvpc" {
 			return a.join(ctx, s, c)
 		}
-		if nat, on := c.Networks[natNetwork]; on && a.rolesReached {
+		if nat, on := c.Networks[natNetwork]; on && a.rolesReached.Load() {
 			if err := switchnet.RouteToAgent(ctx, a.docker, c.ID, nat); err != nil {
 				a.log.Info("container was not given its route to 169.254.170.2: its image has to add it",
 					zap.String("task", s.ARN), zap.String("container", c.Labels[runtime.LabelContainerName]), zap.Error(err))

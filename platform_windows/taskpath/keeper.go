@@ -29,6 +29,8 @@ type Keeper struct {
 	Host  Host
 	Agent netip.AddrPort // where the agent listens
 	Log   *zap.Logger
+	// Made, if set, hears from Run at each look that the path is there. It must not block.
+	Made func()
 }
 
 // Can says why the path cannot be made. It changes nothing.
@@ -113,6 +115,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 	for {
 		if err := k.Ensure(ctx); err == nil {
 			told = ""
+			if k.Made != nil {
+				k.Made()
+			}
 		} else if ctx.Err() == nil && err.Error() != told {
 			told = err.Error()
 			k.Log.Warn("tasks do not reach 169.254.170.2", zap.Error(err))

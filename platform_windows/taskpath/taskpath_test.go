@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,17 +197,27 @@ func TestRun(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- (&Keeper{Host: h, Agent: agent, Log: zap.New(core)}).Run(ctx) }()
+		var made atomic.Int32
+		go func() {
+			done <- (&Keeper{Host: h, Agent: agent, Log: zap.New(core), Made: func() { made.Add(1) }}).Run(ctx)
+		}()
 		time.Sleep(period)
 		synctest.Wait()
 		if h.s.Address != Preferred || h.deaf {
 			t.Errorf("%+v", h.s)
 		}
+		if made.Load() == 0 {
+			t.Error("the path is there, and nobody hears of it")
+		}
 		set(0) // Docker is restarted
+		made.Store(0)
 		time.Sleep(3 * period)
 		synctest.Wait()
 		if n := logs.Len(); n != 1 || !strings.Contains(logs.All()[0].ContextMap()["error"].(string), "vEthernet (nat)") {
 			t.Errorf("told %d times", n)
+		}
+		if n := made.Load(); n != 0 {
+			t.Errorf("heard %d times of a path that is not there", n)
 		}
 		set(31)
 		time.Sleep(2 * period)

@@ -18,8 +18,9 @@ PLATFORMS := linux/amd64 linux/arm64 windows/amd64
 CLIENTS   := tests/clients
 # gRPC's module, another one.
 GRPC      := tests/clients/grpc
-# Packages with tests for what runs on Windows; ecs-local's and the plugins of Linux are not.
-WINDOWS    = $(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./cni/vswitch ./platform_windows/...)
+# Packages with tests for what runs on Windows; ecs-local's and the plugins of Linux are not,
+# nor is what speaks to daemons that Linux alone has.
+WINDOWS    = $(filter-out %/resource/ebs %/gmsa/fetcher,$(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./cni/vswitch ./platform_windows/...))
 # Packages without a Docker engine behind them.
 QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault)$$')
 

@@ -44,7 +44,9 @@ func Run(ctx context.Context, o Options) int {
 	b, err := newBase(ctx, o)
 	if err != nil {
 		fmt.Fprintln(o.Stderr, "ecs-agent:", err)
-		return exitCode(ctx, err)
+		code := exitCode(ctx, err)
+		lastWords("cannot start", err, code)
+		return code
 	}
 	defer b.close()
 	b.log.Info("starting", zap.String("version", version.Line()))
@@ -54,6 +56,7 @@ func Run(ctx context.Context, o Options) int {
 		code := exitCode(ctx, err)
 		if code != ExitOK {
 			b.log.Error("cannot start", zap.Error(err), zap.Int("exit_code", code))
+			lastWords("cannot start", err, code)
 		}
 		return code
 	}
@@ -64,6 +67,7 @@ func Run(ctx context.Context, o Options) int {
 		b.log.Info("stopped", zap.Int("exit_code", code))
 	} else {
 		b.log.Error("ended", zap.Error(err), zap.Int("exit_code", code))
+		lastWords("ended", err, code)
 	}
 	return code
 }

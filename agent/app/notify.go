@@ -93,5 +93,13 @@ func (m *manager) prove(ctx context.Context) {
 	}
 }
 
+// lastWords tells systemd why the agent ends, which it shows until the next start; the
+// supervisor repeats it then. What cannot be told is in the log.
+func lastWords(what string, err error, code int) {
+	if err != nil && code != ExitOK {
+		_, _ = daemon.SdNotify(false, "STATUS="+what+": "+oneLine(err.Error()))
+	}
+}
+
 // oneLine keeps text of elsewhere from being more than one message.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -58,7 +58,10 @@ func TestSystemdIsTold(t *testing.T) {
 		t.Error(err)
 	}
 	got = append(got, read())
-	want := []string{"STATUS=starting", "READY=1", "WATCHDOG=1", "STATUS=cluster prod: A disk is full; update 2 is not in use", "STOPPING=1"}
+	lastWords("ended", nil, ExitOK)
+	lastWords("cannot start", errors.New("no disk\nREADY=1"), ExitTerminal)
+	got = append(got, read())
+	want := []string{"STATUS=starting", "READY=1", "WATCHDOG=1", "STATUS=cluster prod: A disk is full; update 2 is not in use", "STOPPING=1", "STATUS=cannot start: no disk READY=1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("told %q, want %q", got, want)
 	}

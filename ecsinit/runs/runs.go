@@ -67,6 +67,8 @@ type End struct {
 	Result string // $SERVICE_RESULT; empty: nobody tells
 	Code   string // $EXIT_CODE: exited, killed, dumped
 	Status string // $EXIT_STATUS: a number, or a signal
+	// Words are the agent's own about why; empty: it said none.
+	Words string
 	// Asked is whether somebody asked for the end: a stop, a restart, a shutdown.
 	Asked bool
 }
@@ -84,6 +86,13 @@ func (e End) Update() bool { return e.Code == "exited" && e.Status == exitUpdate
 
 // String says how it ended, for people.
 func (e End) String() string {
+	if e.Words != "" {
+		return e.how() + ": " + e.Words
+	}
+	return e.how()
+}
+
+func (e End) how() string {
 	switch {
 	case e.Result == "watchdog":
 		return "it hung"

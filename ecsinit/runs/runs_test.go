@@ -36,6 +36,7 @@ func TestEnds(t *testing.T) {
 		{"an update", Record{Failures: 2}, End{Result: "exit-code", Code: "exited", Status: "42"}, false, Record{Update: true}},
 		{"an update while somebody restarts it", Record{}, End{Result: "exit-code", Code: "exited", Status: "42", Asked: true}, true, Record{Update: true}},
 		{"failed", Record{}, End{Result: "exit-code", Code: "exited", Status: "1"}, false, Record{Failures: 1, Ended: "exit code 1"}},
+		{"failed and said why", Record{}, End{Result: "exit-code", Code: "exited", Status: "1", Words: "cannot start: no disk"}, false, Record{Failures: 1, Ended: "exit code 1: cannot start: no disk"}},
 		{"failed again", Record{Failures: 3, Ended: "it hung"}, End{Result: "exit-code", Code: "exited", Status: "1"}, false, Record{Failures: 4, Ended: "exit code 1"}},
 		{"failed soon after it was ready", Record{Failures: 3, Ready: now - 9*time.Minute}, End{Result: "signal", Code: "killed", Status: "KILL"}, false, Record{Failures: 4, Ended: "signal KILL"}},
 		{"failed long after it was ready", Record{Failures: 3, Ready: now - 10*time.Minute}, End{Result: "core-dump", Code: "dumped", Status: "ABRT"}, false, Record{Failures: 1, Ended: "signal ABRT"}},

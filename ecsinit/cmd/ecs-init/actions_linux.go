@@ -228,6 +228,7 @@ func (h *host) postStop(ctx context.Context, cmd *cobra.Command) error {
 	end := runs.End{Result: os.Getenv("SERVICE_RESULT"), Code: os.Getenv("EXIT_CODE"), Status: os.Getenv("EXIT_STATUS")}
 	if !end.Final() || end.Terminal() {
 		end.Asked = asked(ctx, h.unit)
+		end.Words = lastWords(ctx, h.unit)
 	}
 	if !h.dryRun {
 		if err := h.remember(end); err != nil {
@@ -273,6 +274,22 @@ func (h *host) startAgain(ctx context.Context) error {
 		return fmt.Errorf("start %s: %w: %s", h.unit, err, out)
 	}
 	return nil
+}
+
+// maxWords is how much is kept of what the agent says at its end, in bytes.
+const maxWords = 500
+
+// lastWords are what the agent told the service manager before it ended, when that was why;
+// empty: nothing of the kind.
+func lastWords(ctx context.Context, unit string) string {
+	ctx, cancel := context.WithTimeout(ctx, jobLimit)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "systemctl", "show", "--property=StatusText", "--value", "--", unit).Output()
+	text := strings.TrimSpace(string(out))
+	if err != nil || !strings.HasPrefix(text, "cannot start: ") && !strings.HasPrefix(text, "ended: ") {
+		return ""
+	}
+	return strings.ToValidUTF8(text[:min(len(text), maxWords)], "")
 }
 
 // asked reports whether a job of systemd's ends the unit or starts it anew. The job that

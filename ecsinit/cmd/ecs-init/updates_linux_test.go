@@ -38,7 +38,7 @@ mount -t tmpfs none /usr/libexec; mkdir /usr/libexec/amazon-ecs
 printf '#!/bin/sh\necho "packaged runs, $AMAZON_ECS_INIT_NOTE"\n' >/usr/libexec/amazon-ecs/ecs-agent
 chmod +x /usr/libexec/amazon-ecs/ecs-agent
 mkdir $DIR/bin; PATH=$DIR/bin:$PATH
-printf '#!/bin/sh\nif [ "$1" = list-jobs ]; then cat $DIR/jobs 2>/dev/null; else echo "$@" >>$DIR/systemctl; fi\n' >$DIR/bin/systemctl
+printf '#!/bin/sh\nif [ "$1" = list-jobs ]; then cat $DIR/jobs 2>/dev/null; elif [ "$1" = show ]; then cat $DIR/words 2>/dev/null; else echo "$@" >>$DIR/systemctl; fi\n' >$DIR/bin/systemctl
 chmod +x $DIR/bin/systemctl; export DIR
 asked() { cat $DIR/systemctl; rm -f $DIR/systemctl; }
 init pre-start >/dev/null 2>&1
@@ -91,6 +91,15 @@ func TestUpdates(t *testing.T) {
 		case $out in *"in a row"*) echo "the former waits for failures that are not its own"; exit 1;; esac
 		has "back" "$(init start)" "1.0.0 runs, update 2.0.0 (sha256 "
 		has "both are there" "$(ls -d /var/lib/ecs/updates/*/ | wc -l)" 2
+
+		# What it said of its end is told; what it said of its life is not.
+		rm -f $DIR/systemctl; perform 2.0.0; init pre-start >/dev/null 2>&1; asked >/dev/null
+		echo "cluster default: healthy" >$DIR/words
+		has "of its life" "$(fails 1)" "(exit code 1) and is started again"
+		echo "cannot start: connect to docker: no such file" >$DIR/words
+		has "of its end" "$(fails 1)" "(exit code 1: cannot start: connect to docker: no such file) and is started again"
+		has "next start" "$(INVOCATION_ID=1 init pre-start 2>&1)" "2 times in a row, at last: exit code 1: cannot start: connect to docker: no such file; next start in"
+		rm $DIR/words; fails 1 >/dev/null; init pre-start >/dev/null 2>&1
 
 		# What an operator stops or restarts has not failed; the job that started it is no wish.
 		rm -f $DIR/systemctl; perform 2.0.0; init pre-start >/dev/null 2>&1; asked >/dev/null

@@ -84,7 +84,34 @@ func newDriver(root string, state stateFile, mounter Mounter, log *zap.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	changed := false
+	gone, idle := disagree(volumes, points, named, root)
+	for _, name := range gone {
+		r := volumes[name]
+		log.Info("volume is not mounted any more", zap.String("volume", name), zap.Int("mounts", len(r.Mounts)))
+		r.Mounts = nil
+		volumes[name] = r
+	}
+	for _, name := range idle {
+		path := volumes[name].Path
+		log.Warn("volume is mounted for nobody", zap.String("volume", name), zap.String("path", path))
+		if err := mounter.Unmount(path); err != nil { // tried again before the next mount
+			log.Error("volume not unmounted", zap.String("volume", name), zap.Error(err))
+		}
+	}
+	if len(gone) > 0 {
+		if err := state.save(volumes); err != nil {
+			return nil, err
+		}
+	}
+	d.volumes.Store(&volumes)
+	d.sweep(points)
+	return d, nil
+}
+
+// disagree compares the volumes with what is mounted: gone are those that have users and are
+// not mounted, idle those that are mounted and have none. Paths below the folder as it was
+// named become paths below the one that it is.
+func disagree(volumes map[string]record, points map[string]bool, named, root string) (gone, idle []string) {
 	for _, name := range slices.Sorted(maps.Keys(volumes)) {
 		r := volumes[name]
 		if filepath.Dir(r.Path) == named {
@@ -93,24 +120,12 @@ func newDriver(root string, state stateFile, mounter Mounter, log *zap.Logger) (
 		}
 		switch mounted := points[r.Path]; {
 		case len(r.Mounts) > 0 && !mounted:
-			log.Info("volume is not mounted any more", zap.String("volume", name), zap.Int("mounts", len(r.Mounts)))
-			r.Mounts = nil
-			volumes[name], changed = r, true
-		case len(r.Mounts) == 0 && mounted && d.own(r.Path):
-			log.Warn("volume is mounted for nobody", zap.String("volume", name), zap.String("path", r.Path))
-			if err := mounter.Unmount(r.Path); err != nil { // tried again before the next mount
-				log.Error("volume not unmounted", zap.String("volume", name), zap.Error(err))
-			}
+			gone = append(gone, name)
+		case len(r.Mounts) == 0 && mounted && filepath.Dir(r.Path) == root:
+			idle = append(idle, name)
 		}
 	}
-	if changed {
-		if err := state.save(volumes); err != nil {
-			return nil, err
-		}
-	}
-	d.volumes.Store(&volumes)
-	d.sweep(points)
-	return d, nil
+	return gone, idle
 }
 
 // sweep removes empty folders of volumes that are no more.

@@ -87,6 +87,49 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
+// Preview says what Run would change before it serves, a phrase that begins with a verb for
+// each, or why it would not serve.
+func Preview(ctx context.Context, o Options) (plan []string, err error) {
+	o = o.withDefaults()
+	named := filepath.Clean(o.Folder)
+	root, err := filepath.EvalSymlinks(named)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		root, plan = named, append(plan, "make "+named+", mode 0700")
+	case err != nil:
+		return nil, fmt.Errorf("find the folder of the volumes: %w", err)
+	default:
+		release, err := claim(root)
+		if err != nil {
+			return nil, err
+		}
+		release()
+	}
+	volumes, err := stateFile(o.State).load()
+	if err != nil {
+		return nil, err
+	}
+	points, err := o.Mounter.Points()
+	if err != nil {
+		return nil, err
+	}
+	gone, idle := disagree(volumes, points, named, root)
+	for _, name := range gone {
+		plan = append(plan, fmt.Sprintf("forget the users of volume %s, which is not mounted any more: %d", name, len(volumes[name].Mounts)))
+	}
+	for _, name := range idle {
+		plan = append(plan, fmt.Sprintf("unmount volume %s, which nobody uses, from %s", name, volumes[name].Path))
+	}
+	there, err := leftSocket(ctx, o.Socket)
+	if err != nil {
+		return nil, err
+	}
+	if there {
+		plan = append(plan, "remove the socket of an earlier plugin, "+o.Socket)
+	}
+	return append(plan, fmt.Sprintf("serve %d volumes on %s", len(volumes), o.Socket)), nil
+}
+
 // claim keeps a second plugin from the same volumes, as long as the process lives.
 func claim(folder string) (release func(), err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -142,25 +185,35 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 
 // clearAway removes the socket of a plugin that is no more.
 func clearAway(ctx context.Context, path string) error {
+	there, err := leftSocket(ctx, path)
+	if err != nil || !there {
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("remove the socket of an earlier plugin: %w", err)
+	}
+	return nil
+}
+
+// leftSocket reports whether a socket is there on which nobody listens. Anything else in its
+// place is an error.
+func leftSocket(ctx context.Context, path string) (bool, error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("look at the socket: %w", err)
+		return false, fmt.Errorf("look at the socket: %w", err)
 	}
 	if info.Mode()&os.ModeSocket == 0 {
-		return fmt.Errorf("%s is no socket: move it away", path)
+		return false, fmt.Errorf("%s is no socket: move it away", path)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err == nil {
 		conn.Close()
-		return fmt.Errorf("somebody listens on %s already; a service of systemd is ended with: systemctl stop amazon-ecs-volume-plugin.socket amazon-ecs-volume-plugin", path)
+		return false, fmt.Errorf("somebody listens on %s already; a service of systemd is ended with: systemctl stop amazon-ecs-volume-plugin.socket amazon-ecs-volume-plugin", path)
 	}
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("remove the socket of an earlier plugin: %w", err)
-	}
-	return nil
+	return true, nil
 }

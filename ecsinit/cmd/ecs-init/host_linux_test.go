@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // prelude makes, in namespaces of the test's own, a host with a bridge and no default
@@ -36,6 +37,7 @@ func onHost(t *testing.T, backend, script string) {
 		"PATH=" + os.Getenv("PATH"), "INIT=" + os.Args[0], "DIR=" + dir, "ECS_CONFIG_FILE=" + filepath.Join(dir, "ecs.config"),
 		"DOCKER_HOST=unix://" + filepath.Join(dir, "docker.sock"), "ECS_HOST_RULES_BACKEND=" + backend,
 	}
+	cmd.WaitDelay = time.Second // a script that fails leaves what it has started
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -161,5 +163,44 @@ func TestStartAndStop(t *testing.T) {
 			is "stopped already" "$(init stop)" "no agent runs"
 		done
 		is "reload-cache" "$(init reload-cache)" "the agent is that of the package, 0.0.0"
+	`)
+}
+
+// No action does anything in a dry run, on a host with nothing and on one with everything:
+// prepared, an agent that runs and is on trial, volumes whose users are no more.
+func TestDryRuns(t *testing.T) {
+	onHost(t, "nftables", "UPDATES="+updates(t, "1.0.0")+withUpdates+`
+		picture() {
+			rules; localnet; ip -4 route show table all; nft list ruleset; grep -E ' /(var/lib/ecs|mnt/ecs)' /proc/mounts || true
+			find /run /var /mnt -xdev -type d -printf '%p %m\n' | sort
+			find /run /var /mnt $DIR -xdev ! -type d -printf '%p %m %s %T@\n' | sort
+		}
+		dry() { # ACTIONS SAYS...: what they say, and nothing else
+			before=$(picture)
+			said=$(for action in $1; do SERVICE_RESULT=success init $action --dry-run 2>&1 || echo "FAILED: $action"; done)
+			is "host after dry runs that said $said" "$(picture)" "$before"
+			shift
+			for says; do has "dry runs" "$said" "$says"; done
+			case $said in *FAILED*) echo "$said"; exit 1;; esac
+		}
+		actions="pre-start post-start stop pre-stop post-stop check-update reload-cache volume-plugin"
+		is "actions" "$(init --help | sed -n '/^Available Commands/,/^$/p' | awk '$1 ~ /start|stop|update|cache|plugin/ {print $1}' | sort | tr '\n' ' ')" "$(printf '%s\n' start $actions | sort | tr '\n' ' ')"
+
+		init post-stop >/dev/null; rm -rf /var/lib/ecs /run/ecs-init $DIR/systemctl
+		dry "start $actions" "would make /var/lib/ecs/data" "would put right with nftables" "would become /usr/libexec/amazon-ecs/ecs-agent" \
+			"would note that the agent is ready" "no agent runs" "no agent is on trial" "the agent is that of the package" \
+			"would make /var/lib/ecs/volumes" "would serve 0 volumes on /run/docker/plugins/amazon-ecs-volume-plugin.sock"
+
+		init pre-start >/dev/null 2>&1
+		perform 1.0.0; init pre-start >/dev/null 2>&1
+		mkdir -p /run/ecs-init /var/lib/ecs/volumes/idle
+		mount -t tmpfs none /var/lib/ecs/volumes/idle
+		printf '{"volumes":{"gone":{"type":"efs","path":"/var/lib/ecs/volumes/gone","mounts":{"a":1}},"idle":{"type":"efs","path":"/var/lib/ecs/volumes/idle"}}}' >/var/lib/ecs/data/ecs_volume_plugin.json
+		sleep 3600 & sleeper=$!
+		echo "$sleeper $(cut -d' ' -f22 /proc/$sleeper/stat)" >/run/ecs-init/agent.pid
+		dry "$actions" "would stop process $sleeper" "would take away what is" "would note look 1 at update 1.0.0" "would go from update 1.0.0" \
+			"would forget the users of volume gone, which is not mounted any more: 1" "would unmount volume idle, which nobody uses, from /var/lib/ecs/volumes/idle" "would serve 2 volumes"
+		has "start" "$(init start --dry-run 2>&1 || true)" "the agent runs already, as process $sleeper"
+		kill $sleeper
 	`)
 }

@@ -21,6 +21,7 @@ const keptLogs = 24
 func volumePlugin() *cobra.Command {
 	var o volumeplugin.Options
 	var mount, file, level string
+	var dryRun bool
 	cmd := &cobra.Command{
 		Use: pluginAction, Short: "Mount file systems of EFS for Docker",
 		Long: `Be the volume plugin amazon-ecs-volume-plugin of Docker, which mounts file systems of EFS
@@ -31,6 +32,20 @@ The socket is the one that systemd passes, or one of its own.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			o.Mounter = volumeplugin.System{Program: mount}
+			if o.MountLimit <= 0 {
+				return usageError{fmt.Errorf("--mount-limit is %v: want more than 0", o.MountLimit)}
+			}
+			if dryRun {
+				plan, err := volumeplugin.Preview(ctx, o)
+				for _, phrase := range plan {
+					fmt.Fprintln(cmd.OutOrStdout(), "would", phrase)
+				}
+				if err != nil {
+					return fmt.Errorf("%s: %w", pluginAction, err)
+				}
+				return nil
+			}
 			log, _, closeLog, err := logging.New(logging.Options{
 				Level: level, File: file, Rollover: string(logging.Hourly), MaxRollCount: keptLogs,
 				Console: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
@@ -38,10 +53,7 @@ The socket is the one that systemd passes, or one of its own.`,
 			if err != nil {
 				return usageError{err}
 			}
-			o.Mounter, o.Log = volumeplugin.System{Program: mount}, log
-			if o.MountLimit <= 0 {
-				return usageError{fmt.Errorf("--mount-limit is %v: want more than 0", o.MountLimit)}
-			}
+			o.Log = log
 			if err := errors.Join(volumeplugin.Run(ctx, o), closeLog()); err != nil {
 				return fmt.Errorf("%s: %w", pluginAction, err)
 			}
@@ -49,6 +61,7 @@ The socket is the one that systemd passes, or one of its own.`,
 		},
 	}
 	flags := cmd.Flags()
+	flags.BoolVar(&dryRun, "dry-run", false, "print what would be done, and do nothing")
 	flags.StringVar(&o.Socket, "socket", volumeplugin.Socket, "`FILE` to listen on, where systemd passes no socket")
 	flags.StringVar(&o.State, "state", volumeplugin.State, "`FILE` that volumes and their users are kept in")
 	flags.StringVar(&o.Folder, "volumes", volumeplugin.Folder, "`FOLDER` below which volumes are mounted")

@@ -13,6 +13,13 @@ if [ ! -e /etc/ecs/ecs.config ] && [ ! -L /etc/ecs/ecs.config ]; then
 	chmod 0644 /etc/ecs/ecs.config
 fi
 
+# A package whose place this one takes may have masked the units as it went.
+if command -v deb-systemd-helper >/dev/null; then
+	for unit in ecs.service amazon-ecs-volume-plugin.service amazon-ecs-volume-plugin.socket; do
+		deb-systemd-helper unmask "$unit" >/dev/null || true
+	done
+fi
+
 # What is installed is what runs, whatever came as an update before.
 /usr/libexec/amazon-ecs-init reload-cache >/dev/null || true
 

@@ -11,6 +11,7 @@ import (
 // packaging/lintian-overrides and packaging/rpmlint.toml.
 func TestLint(t *testing.T) {
 	host(t) // it is as slow as what needs an engine
+	t.Parallel()
 	for _, c := range []struct {
 		kind string
 		args []string

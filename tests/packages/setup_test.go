@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -47,13 +48,13 @@ func run(ctx context.Context, stdin string, env []string, name string, args ...s
 	return out.String(), nil
 }
 
-// build makes the packages of this machine in a folder.
-func build(ctx context.Context, dir string) error {
-	_, err := run(ctx, "", nil, "make", "-s", "package", "OUT="+dir, "ARCHS="+runtime.GOARCH, "FORMATS=deb rpm image", "MAKEFLAGS=")
+// build makes packages in a folder.
+func build(ctx context.Context, dir, archs, formats string, env ...string) error {
+	_, err := run(ctx, "", env, "make", "-s", "package", "OUT="+dir, "ARCHS="+archs, "FORMATS="+formats, "MAKEFLAGS=")
 	return err
 }
 
-// built are the packages, made once for all tests.
+// built are the packages of this machine, made once for all tests.
 var built struct {
 	once sync.Once
 	dir  string
@@ -68,7 +69,7 @@ func packages(t *testing.T) string {
 	}
 	built.once.Do(func() {
 		if built.dir, built.err = os.MkdirTemp("", "ecsagent-packages-"); built.err == nil {
-			built.err = build(context.Background(), built.dir)
+			built.err = build(context.Background(), built.dir, runtime.GOARCH, "deb rpm image")
 		}
 	})
 	if built.err != nil {
@@ -79,10 +80,37 @@ func packages(t *testing.T) string {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	for _, dir := range []string{built.dir, made.dir} {
+		if dir != "" {
+			_ = os.RemoveAll(dir)
+		}
 	}
 	os.Exit(code)
+}
+
+// made are ecs-local and an agent of another version, made once for all tests.
+var made struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// updated is the version of an agent that works and comes as an update.
+const updated = "9.0.0"
+
+// program is the path of one of them.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	made.once.Do(func() {
+		if made.dir, made.err = os.MkdirTemp("", "ecsagent-programs-"); made.err == nil {
+			_, made.err = run(context.Background(), "", []string{"CGO_ENABLED=0"}, "go", "build", "-ldflags", "-s -w -X ecsagent/agent/version.number="+updated,
+				"-o", made.dir+"/", "./agent/cmd/ecs-agent", "./controlplane/cmd/ecs-local")
+		}
+	})
+	if made.err != nil {
+		t.Fatal(made.err)
+	}
+	return filepath.Join(made.dir, name)
 }
 
 // find returns the only file of a pattern.
@@ -97,25 +125,48 @@ func find(t *testing.T, pattern string) string {
 
 // system is a container in which systemd runs.
 type system struct {
-	t    *testing.T
-	host string
-	name string
+	t     *testing.T
+	host  string
+	name  string
+	image string
 }
 
-// boot starts a system without a network. Engine is where it finds the Docker engine.
-func boot(t *testing.T, engine string) *system {
-	t.Helper()
-	s := &system{t, engine, fmt.Sprintf("ecsagent-system-%d", os.Getpid())}
-	archive, err := run(t.Context(), "", nil, "scripts/system-root")
+// systems counts those of this process.
+var systems atomic.Int32
+
+// image is what systems are made from, in Docker under a name that changes with it.
+var image = sync.OnceValues(func() (string, error) {
+	ctx := context.Background()
+	archive, err := run(ctx, "", nil, "scripts/system-root")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	s.docker("import", strings.TrimSpace(archive), image)
+	archive = strings.TrimSpace(archive)
+	name := "ecsagent-system:" + strings.TrimSuffix(filepath.Base(archive), ".tar")
+	engine := "DOCKER_HOST=" + os.Getenv("ECS_TEST_DOCKER_HOST")
+	if _, err := run(ctx, "", []string{engine}, "docker", "image", "inspect", name); err != nil {
+		_, err = run(ctx, "", []string{engine}, "docker", "import", archive, name)
+	}
+	return name, err
+})
+
+// withoutCloudInit is the file that keeps cloud-init from being started.
+const withoutCloudInit = "/etc/cloud/cloud-init.disabled"
+
+// boot starts a system without a network. Engine is where it finds the Docker engine, as
+// /engine.sock; files are copied to where they are found when it starts.
+func boot(t *testing.T, engine string, files map[string]string) *system {
+	t.Helper()
 	socket, ok := strings.CutPrefix(engine, "unix://")
 	if !ok {
 		t.Skipf("the engine %s has no socket that could be passed on", engine)
 	}
-	args := []string{"run", "--detach", "--name", s.name, "--network", "none", "--hostname", "instance",
+	from, err := image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &system{t, engine, fmt.Sprintf("ecsagent-system-%d-%d", os.Getpid(), systems.Add(1)), from}
+	args := []string{"create", "--name", s.name, "--network", "none", "--hostname", "instance",
 		"--cgroupns", "private", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined",
 		"--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "--tmpfs", "/sys/fs/cgroup",
 		"--volume", socket + ":/engine.sock", "--stop-signal", "SIGRTMIN+3", "--env", "container=docker"}
@@ -123,15 +174,29 @@ func boot(t *testing.T, engine string) *system {
 		args = append(args, "--cap-add", c)
 	}
 	t.Cleanup(s.remove)
-	s.docker(append(args, image, "/sbin/init")...)
+	s.docker(append(args, s.image, "/sbin/init")...)
+	off := filepath.Join(t.TempDir(), "off")
+	if err := os.WriteFile(off, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.docker("cp", off, s.name+":"+withoutCloudInit)
+	for file, at := range files {
+		s.docker("cp", file, s.name+":"+at)
+	}
+	s.docker("start", s.name)
 	s.sh(booted)
 	return s
 }
 
+// reboot stops and starts the system.
+func (s *system) reboot() {
+	s.t.Helper()
+	s.docker("restart", "--time", "100", s.name)
+	s.sh(booted)
+}
+
 // booted waits until a system has started.
 const booted = `await 'systemctl is-system-running 2>/dev/null | grep -qE "^(running|degraded)$"'`
-
-const image = "ecsagent-system:test"
 
 func (s *system) remove() {
 	if s.t.Failed() {
@@ -183,4 +248,26 @@ func (s *system) sh(script string) string {
 		s.t.Fatal(err)
 	}
 	return out
+}
+
+// step is a part of a test that goes on on one system.
+type step struct {
+	name, script string
+	reboot       bool // before the script
+}
+
+// walk takes one step after the other; each needs those before it.
+func (s *system) walk(steps []step) {
+	for _, step := range steps {
+		if !s.t.Run(step.name, func(t *testing.T) {
+			on := *s
+			on.t = t
+			if step.reboot {
+				on.reboot()
+			}
+			on.sh(step.script)
+		}) {
+			return
+		}
+	}
 }

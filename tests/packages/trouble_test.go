@@ -13,7 +13,7 @@ func troubles() []step {
 		{"Docker comes late: it is waited for with growing pauses, and the host stays prepared", prelude + same(`
 			echo DOCKER_HOST=unix:///late.sock >>/etc/ecs/ecs.config
 			systemctl --no-block restart ecs
-			await 'journal | grep -q "failed 2 times in a row, at last: exit code 1; next start in"'
+			await 'journal | grep -q "failed 2 times in a row, at last: exit code 1: cannot start: connect to docker"'
 			is "state" "$(systemctl is-active ecs || true)" activating
 			has "journal" "$(journal)" "cannot start"
 			has "journal" "$(journal)" "late.sock"

@@ -10,25 +10,16 @@ import (
 	"ecsagent/packaging/archive"
 )
 
-// step is a part of a test that goes on on one system.
-type step struct {
-	name, script string
-	reboot       bool // before the script
-}
-
-// copyUpdates makes updates of the agent and puts them on the system as /root/NAME.tar: one
+// makeUpdates makes updates of the agent, to be found on the system as /root/NAME.tar: one
 // that works, and some that do not.
-func copyUpdates(t *testing.T, s *system) {
+func makeUpdates(t *testing.T) (files map[string]string) {
 	t.Helper()
 	dir := t.TempDir()
-	const number = "9.0.0"
-	if _, err := run(t.Context(), "", []string{"CGO_ENABLED=0"}, "go", "build", "-ldflags", "-s -w -X ecsagent/agent/version.number="+number, "-o", filepath.Join(dir, "agent"), "./agent/cmd/ecs-agent"); err != nil {
-		t.Fatal(err)
-	}
-	works, err := os.ReadFile(filepath.Join(dir, "agent"))
+	works, err := os.ReadFile(program(t, "ecs-agent"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	files = make(map[string]string)
 	for name, program := range map[string]string{
 		"works":       string(works),
 		"fails":       "#!/bin/sh\n[ \"$1\" != -version ] || { echo 'Version: 10.0.0'; exit; }\nexit 1\n",
@@ -40,8 +31,9 @@ func copyUpdates(t *testing.T, s *system) {
 		if err := image.Write(file); err != nil {
 			t.Fatal(err)
 		}
-		s.docker("cp", file, s.name+":/root/"+name+".tar")
+		files[file] = "/root/" + name + ".tar"
 	}
+	return files
 }
 
 // updates are what happens to an agent that ECS has updated, well and not. With each the
@@ -65,7 +57,7 @@ func updates() []step {
 			before=$(program)
 			every `+every+`
 			update `+file+`
-			await 'journal | grep -q "is given up: `+says+`; back to 9.0.0"'
+			await 'journal | grep -q "is given up: `+says+`; back to `+updated+`"'
 			await 'systemctl is-active --quiet ecs && [ "$(how)" = FAILED ]'
 			is "program" "$(program)" "$before"
 			await 'text | grep -q "is not in use since"'
@@ -74,19 +66,19 @@ func updates() []step {
 	}
 	return []step{
 		{"updated by ECS, it is another one and tasks run on", prelude + same(`
-			every 1s
+			every 300ms
 			update works
-			await 'journal | grep -q "update: 9.0.0 (sha256 .* is on trial, the packaged agent is kept"'
+			await 'journal | grep -q "update: `+updated+` (sha256 .* is on trial, the packaged agent is kept"'
 			await 'journal | grep -q "works and stays"'
 			has "program" "$(program)" /var/lib/ecs/updates/
 			is "process" "$(pgrep -cx ecs-agent)" 1
 			await '[ "$(how)" = UPDATED ]'
-			has "version" "$(/ecs-local instances)" 9.0.0
+			has "version" "$(/ecs-local instances)" `+updated+`
 			await '[ "$(systemctl is-active ecs-update-trial.timer)" = inactive ]'
 			is "left of what was staged" "$(ls /var/cache/ecs)" ""`, -1), false},
 		back("fails", "fails", "1h", "it failed 3 times, at last: exit code 1"),
 		back("wants not to be started", "ends", "1h", "it ended for good: exit code 5"),
-		back("is never ready", "never-ready", "1s", "it was not ready at 10 looks"),
+		back("is never ready", "never-ready", "300ms", "it was not ready at 10 looks"),
 		{"an update that is none is refused before it is staged", prelude + same(`
 			before=$(program)
 			echo garbage >/root/garbage.tar

@@ -129,6 +129,8 @@ type system struct {
 	host  string
 	name  string
 	image string
+	// ready is the script that waits until it has started.
+	ready string
 }
 
 // systems counts those of this process.
@@ -145,9 +147,11 @@ var image = sync.OnceValues(func() (string, error) {
 	name := "ecsagent-system:" + strings.TrimSuffix(filepath.Base(archive), ".tar")
 	engine := "DOCKER_HOST=" + os.Getenv("ECS_TEST_DOCKER_HOST")
 	if _, err := run(ctx, "", []string{engine}, "docker", "image", "inspect", name); err != nil {
-		_, err = run(ctx, "", []string{engine}, "docker", "import", archive, name)
+		if _, err := run(ctx, "", []string{engine}, "docker", "import", archive, name); err != nil {
+			return "", err
+		}
 	}
-	return name, err
+	return name, nil
 })
 
 // withoutCloudInit is the file that keeps cloud-init from being started.
@@ -165,7 +169,7 @@ func boot(t *testing.T, engine string, files map[string]string) *system {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &system{t, engine, fmt.Sprintf("ecsagent-system-%d-%d", os.Getpid(), systems.Add(1)), from}
+	s := &system{t, engine, fmt.Sprintf("ecsagent-system-%d-%d", os.Getpid(), systems.Add(1)), from, booted}
 	args := []string{"create", "--name", s.name, "--network", "none", "--hostname", "instance",
 		"--cgroupns", "private", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined",
 		"--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "--tmpfs", "/sys/fs/cgroup",
@@ -184,7 +188,7 @@ func boot(t *testing.T, engine string, files map[string]string) *system {
 		s.docker("cp", file, s.name+":"+at)
 	}
 	s.docker("start", s.name)
-	s.sh(booted)
+	s.sh(s.ready)
 	return s
 }
 
@@ -192,7 +196,7 @@ func boot(t *testing.T, engine string, files map[string]string) *system {
 func (s *system) reboot() {
 	s.t.Helper()
 	s.docker("restart", "--time", "100", s.name)
-	s.sh(booted)
+	s.sh(s.ready)
 }
 
 // booted waits until a system has started.
@@ -201,7 +205,7 @@ const booted = `await 'systemctl is-system-running 2>/dev/null | grep -qE "^(run
 func (s *system) remove() {
 	if s.t.Failed() {
 		text, _ := run(context.Background(), "", nil, "docker", "--host", s.host, "exec", s.name, "sh", "-c",
-			"systemctl --no-pager --full status ecs ecs-local; journalctl --no-pager -n 100; cat /var/log/ecs/*.log | tail -n 60")
+			"systemctl --no-pager list-jobs; systemctl --no-pager --full status ecs ecs-local; journalctl --no-pager -n 100; cat /var/log/ecs/*.log | tail -n 60")
 		s.t.Log(text)
 	}
 	if _, err := run(context.Background(), "", nil, "docker", "--host", s.host, "rm", "--force", "--volumes", s.name); err != nil {

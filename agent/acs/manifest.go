@@ -3,16 +3,12 @@ package acs
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"go.uber.org/zap"
 
 	"ecsagent/agent/acs/wire"
 	"ecsagent/agent/task"
 )
-
-// internalARN begins the ARN of tasks that the agent runs for itself.
-const internalARN = "arn:::::/"
 
 // manifest compares what should run with what does, and offers the difference to
 // ECS (docs/spec/01 section 2.8.5). A manifest that is older than work that came
@@ -54,7 +50,7 @@ func surplus(snapshots []*task.Snapshot, wanted []wire.TaskIdentifier) []string 
 	}
 	var out []string
 	for _, t := range snapshots {
-		if t.State.Desired == task.Running && !keep[t.ARN] && !strings.HasPrefix(t.ARN, internalARN) {
+		if t.State.Desired == task.Running && !keep[t.ARN] && !task.IsInternal(t.ARN) {
 			out = append(out, t.ARN)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"ecsagent/agent/engine"
 	"ecsagent/agent/gpu"
 	"ecsagent/agent/hostpath"
+	"ecsagent/agent/network"
 	"ecsagent/agent/pause"
 	"ecsagent/agent/registration"
 	"ecsagent/agent/resource/cgroup"
@@ -54,10 +55,11 @@ type agent struct {
 	rolesReached  atomic.Bool // tasks reach the credentials of their roles
 	paths         *hostpath.Planner
 
-	connects   bool // tasks can have Service Connect
-	connect    *connect.Hook
-	network    *offeredNetwork // nil: no task has a network of its own
-	confirming sync.WaitGroup  // confirmations of attachments, and renew
+	connects    bool // tasks can have Service Connect
+	connect     *connect.Hook
+	network     *offeredNetwork      // nil: no task has a network of its own
+	attachments *network.Attachments // interfaces and volumes that were announced
+	confirming  sync.WaitGroup       // confirmations of attachments, and renew
 	// renew hands credentials that have come to what stands for tasks outside of the agent;
 	// nil: nothing does.
 	renew func(ctx context.Context, credentialsID string)

@@ -12,6 +12,7 @@ import (
 	"ecsagent/agent/config"
 	"ecsagent/agent/credentials"
 	"ecsagent/agent/engine"
+	"ecsagent/agent/network"
 	"ecsagent/agent/resource/cgroup"
 	"ecsagent/agent/resource/connect"
 	"ecsagent/agent/resource/ebs"
@@ -37,12 +38,23 @@ func (a *agent) hooks(roles *credentials.Store) []engine.Hook {
 	files := objects.New(objects.Options{Client: a.s3(), Credentials: fetched.Credentials, Role: fetched.Role})
 	ssm, asm := secrets.NewSSM(fetched), secrets.NewASM(fetched)
 	list = append(list, a.hostHooks(roles, files, ssm, asm)...)
-	return append(list, ebs.Hook{Stager: a.ebsStager()}, ssm, asm, envfile.New(envfile.Options{
+	return append(list, a.volumes(), ssm, asm, envfile.New(envfile.Options{
 		Dir: filepath.Join(a.cfg.DataDir, "envfiles"), Cluster: a.me.Cluster, Objects: files, Log: a.log,
 	}), firelens.New(firelens.Options{
 		OS: a.host.OSType, Dir: filepath.Join(a.cfg.DataDir, fireLensFolder), HostDir: hostDir(a.cfg, fireLensFolder),
 		Cluster: a.me.Cluster, InstanceID: a.ec2InstanceID, Objects: files, Log: a.log,
 	}), a.proxies(), execcmd.New(a.execOptions()))
+}
+
+// volumes has EBS volumes mounted for tasks. Records of announcements and the engine are there
+// before it sweeps.
+func (a *agent) volumes() ebs.Hook {
+	return ebs.Hook{
+		Stager: a.ebsStager(), Log: a.log,
+		Tasks:   func() []*task.Snapshot { return a.engine.Snapshots() },
+		Records: func() []network.Attachment { return a.attachments.All() },
+		Forget:  func(ctx context.Context, arn string) error { return a.attachments.RemoveTask(ctx, arn) },
+	}
 }
 
 // execOptions are where the files of ECS Exec are.
@@ -144,6 +156,7 @@ func Previews(cfg *config.Config, os string) []engine.Hook {
 
 var (
 	_ engine.Sweeper = cgroup.Hook{}
+	_ engine.Sweeper = ebs.Hook{}
 	_ engine.Sweeper = (*envfile.Hook)(nil)
 	_ engine.Sweeper = (*firelens.Hook)(nil)
 	_ engine.Sweeper = (*connect.Hook)(nil)

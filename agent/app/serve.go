@@ -116,6 +116,7 @@ func (a *agent) parts(ctx context.Context, cancel context.CancelCauseFunc) ([]pa
 		Store: attachmentStore{a.store}, Saved: savedAttachments(a.loaded, a.log), Log: a.log,
 		Attached: func(found network.Attachment) { a.confirm(ctx, reporter, attachments, found) },
 	})
+	a.attachments = attachments
 	forget := func(arn string) {
 		images.released(a.engine.Snapshot(arn))
 		reporter.Forget(arn)

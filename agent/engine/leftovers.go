@@ -37,6 +37,8 @@ func (e *Engine) leftovers(ctx context.Context, list []runtime.Container, startu
 		arn := c.Labels[runtime.LabelTaskARN]
 		switch {
 		case e.actor(arn) != nil:
+		case task.IsInternal(arn):
+			foreign = append(foreign, c) // a helper of the official agent's, whose tasks may still need it
 		case e.opt.Leftovers.Ours != nil && e.opt.Leftovers.Ours(c.Labels[runtime.LabelCluster]):
 			ours[arn] = append(ours[arn], c)
 		default:

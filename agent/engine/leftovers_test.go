@@ -92,6 +92,24 @@ func TestContainersOfAFormerInstanceAreRemoved(t *testing.T) {
 	})
 }
 
+// TestHelpersOfTheOfficialAgent: they are neither tasks of ECS nor in the way.
+func TestHelpersOfTheOfficialAgent(t *testing.T) {
+	for _, adopt := range []bool{true, false} {
+		in(t, func(o *Options) { o.Leftovers = Leftovers{Ours: ofDemo, Adopt: adopt} }, func(r *rig) {
+			r.stop()
+			helper := relic("csi", "x", "ebs-csi-driver", task.ContainerRunning)
+			helper.Labels[runtime.LabelTaskARN] = "arn:::::/ebs-csi-driver-1"
+			r.docker.Put(helper)
+			r.start()
+			r.pass(6 * time.Minute)
+			if c := r.docker.Containers(); len(c) != 1 || len(r.Snapshots()) != 0 || len(r.report.Seen("arn:::::/ebs-csi-driver-1")) != 0 {
+				t.Errorf("containers %+v, tasks %v", c, r.Snapshots())
+			}
+			r.docker.Exit("csi", 0)
+		})
+	}
+}
+
 // TestContainerThatAppearsLaterIsRemoved: e.g. Docker finished a create long after it
 // was given up.
 func TestContainerThatAppearsLaterIsRemoved(t *testing.T) {

@@ -171,6 +171,9 @@ func (s *State) readTasks(tx *bolt.Tx, now time.Time) error {
 			s.Problems = append(s.Problems, fmt.Sprintf("saved task %q cannot be read: its containers are adopted by their labels (%v)", key, err))
 			return nil
 		}
+		if task.IsInternal(t.ARN) {
+			return nil // a helper of its own, such as the CSI driver; its container is left alone
+		}
 		for i := range t.Containers {
 			if c, ok := alone[t.ARN+" "+t.Containers[i].Name]; ok {
 				t.Containers[i] = c

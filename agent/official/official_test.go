@@ -60,6 +60,7 @@ func TestRead(t *testing.T) {
 			"t2": `{"Arn":"arn:t2","Family":"f","Version":"1","Containers":[{"Name":"app","Essential":true}]}`,
 			"t3": `{"Arn":"arn:t3","Family":"f","Version":"1","NetworkMode":"awsvpc","LocalIPAddress":"169.254.172.9/22",
 				"Containers":[{"Name":"~internal~ecs~pause","RuntimeID":"p"},{"Name":"app","RuntimeID":"d4","Essential":true}]}`,
+			"csi":  `{"Arn":"arn:::::/ebs-csi-driver-1","Family":"","Version":"","Containers":[{"Name":"ebs-csi-driver","RuntimeID":"d9","Essential":true}]}`,
 			"bad":  `{"Arn":`,
 			"bare": `{"Arn":"arn:bare"}`,
 		},

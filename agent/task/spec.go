@@ -45,6 +45,10 @@ type Spec struct {
 // ID returns the last path segment of the task's ARN.
 func (s *Spec) ID() string { return s.ARN[strings.LastIndexByte(s.ARN, '/')+1:] }
 
+// IsInternal reports whether an ARN is that of a task which an agent runs for itself, such as
+// a managed daemon: ECS knows none of them (docs/spec/02 section 10.2).
+func IsInternal(arn string) bool { return strings.HasPrefix(arn, "arn:::::/") }
+
 // Published are the port mappings of container i that take ports of the host: none where
 // the task has a network of its own, in which ports are its own too, and none of a
 // container whose pause container has them.

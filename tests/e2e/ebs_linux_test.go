@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"ecsagent/tests/harness"
 )
@@ -166,6 +167,21 @@ func TestEBS(t *testing.T) {
 	if calls := s.Calls("SubmitAttachmentStateChanges"); len(calls) != 1 {
 		t.Errorf("%d reports of attachments", len(calls))
 	}
+
+	// One whose task never comes is unmounted when the agent starts after its time.
+	const lost = "vol-00000000000000003"
+	arn = s.announce("three", lost, "data-3", 3000)
+	a.attachVolume(lost)
+	s.attached(arn)
+	if !a.mounted("/mnt/ecs/ebs/data-3") {
+		t.Error("reported before it is mounted")
+	}
+	rest(s.ctx, 3*time.Second)
+	s.Agent.Kill()
+	if err := s.StartAgent(); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("the volume to be unmounted", func() bool { return !a.mounted("/mnt/ecs/ebs/data-3") })
 	if !p.Running() {
 		t.Error("the plugin ended")
 	}

@@ -35,7 +35,8 @@ func TestFireLens(t *testing.T) {
 	e.Services = filepath.Join(e.Dir, "services")
 	e.put("ssm/apikey", "canary-key")
 	e.put("s3/conf/extra.conf", "[FILTER]\n    Name mine\n")
-	e.put("faults", "s3 GetObject conf/extra.conf slow 5m 1")
+	e.put("s3/conf/denied.conf", "canary")
+	e.put("faults", "s3 GetObject conf/extra.conf slow 5m 1\ns3 * conf/denied.conf denied")
 	if err := e.Start(e.ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -112,5 +113,11 @@ func TestFireLens(t *testing.T) {
 	const reason = "Unable to generate firelens config file: unable to generate firelens config: unable to apply log options of container app to firelens config: " +
 		"missing output key Name which is required for firelens configuration of type fluentbit"
 	equal(t, "the reason of a task without an output", lonely.StoppedReason, reason)
+	for object, want := range map[string]string{"denied": "AccessDenied: ", "none": "NoSuchKey: "} {
+		task := e.stopped(e.launch(withRole(sleeper("app"), M{"name": "router", "image": router, "essential": true, "memory": 64, "firelensConfiguration": M{
+			"type": "fluentbit", "options": M{"config-file-type": "s3", "config-file-value": "arn:aws:s3:::conf/" + object + ".conf"},
+		}})))
+		contains(t, "the reason of a task whose configuration is "+object, task.StoppedReason, "Unable to download firelens s3 config file: call s3 GetObject: "+want)
+	}
 	e.nowhere("canary", "/v1/tasks", "/v1/metadata")
 }

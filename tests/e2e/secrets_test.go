@@ -67,9 +67,14 @@ func TestSecrets(t *testing.T) {
 		"ssm GetParameters /denied denied",
 		"ssm GetParameters /slow slow 5m 1",
 		"s3 * files/app.env throttled 1",
+		"s3 * files/denied.env denied",
+		"secretsmanager * " + asm + "team/denied denied",
 	}, "\n"))
 	e.put("s3/files/app.env", "# a comment\nPLAIN=of a file\nDB=of a file\nFIRST=first\nBOTH=first\nSPACED = a b \n")
 	e.put("us-east-1/s3/far-files/dir/more.env", "BOTH=second\nSECOND=\"second\"\n")
+	e.put("s3/files/denied.env", "A=canary-denied\n")
+	e.put("s3/files/long.env", "A="+strings.Repeat("x", 70_000))
+	e.put("secrets/team/denied", "canary-denied")
 	e.put("ssm/denied", "canary-denied")
 	e.put("ssm/slow", "canary-slow")
 	if err := e.Start(e.ctx); err != nil {
@@ -122,6 +127,11 @@ func TestSecrets(t *testing.T) {
 	for _, c := range []struct{ valueFrom, reason string }{
 		{"arn:aws:s3:::files/nope.env", s3 + "nope.env from bucket files, error: call s3 GetObject: NoSuchKey: "},
 		{"arn:aws:s3:::files/../../x", `Invalid path: bucket "files" key "../../x" escapes envfile resource directory`},
+		{"arn:aws:s3:::files/denied.env", s3 + "denied.env from bucket files, error: call s3 GetObject: AccessDenied: "},
+		{"arn:aws:s3:::files/long.env", "ResourceInitializationError: resource cannot be initialized for task "},
+		{"arn:aws:ssm:eu-west-1:000000000000:parameter/prod/db", "Fetching secret data from SSM Parameter Store in eu-west-1: invalid parameters: "},
+		{asm + "team/denied", "Secret " + asm + "team/denied: call secretsmanager GetSecretValue: AccessDeniedException: "},
+		{asm + "team/text-local1:user::", "Retrieved secret from Secrets Manager is no JSON object, and json key user was asked for (SECRET from "},
 		{"/nope", ssm + "invalid parameters: /nope"},
 		{"/denied", ssm + "call ssm GetParameters: AccessDeniedException: "},
 		{asm + "team/none", "ResourceNotFoundException: The task can't retrieve the secret with ARN '" + asm + "team/none' from AWS Secrets Manager. "},

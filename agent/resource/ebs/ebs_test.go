@@ -303,3 +303,38 @@ func TestClient(t *testing.T) {
 		t.Errorf("nobody there: %v", err)
 	}
 }
+
+// TestSweep: what was announced for a task that never came is unmounted when the agent starts;
+// what is still to come, or used, stays. A record is forgotten once that is done.
+func TestSweep(t *testing.T) {
+	record := func(name, task string, left time.Duration) network.Attachment {
+		return network.Attachment{Kind: network.EBSVolume, TaskARN: "arn:task/" + task, Sent: true, ExpiresAt: time.Now().Add(left),
+			Properties: map[string]string{propPath: name}}
+	}
+	st := &stager{fails: map[string]error{"late": errors.New("busy")}}
+	var forgotten []string
+	h := Hook{
+		Stager: st, Log: zap.NewNop(),
+		Tasks: func() []*task.Snapshot {
+			return []*task.Snapshot{{Spec: &task.Spec{Volumes: []task.Volume{{Type: task.VolumeEBS, Properties: map[string]string{propPath: "used"}}}}}}
+		},
+		Records: func() []network.Attachment {
+			return []network.Attachment{record("announced", "new", time.Minute), record("known", "known", -time.Minute),
+				record("late", "lost", -time.Minute), record("gone", "gone", -time.Minute), record("used", "former", -time.Minute),
+				{Kind: network.TaskENI, TaskARN: "arn:task/other", ExpiresAt: time.Now().Add(-time.Minute)}}
+		},
+		Forget: func(_ context.Context, arn string) error { forgotten = append(forgotten, arn); return nil },
+	}
+	known := func(id string) bool { return id == "known" }
+	if err := h.Sweep(t.Context(), known); err == nil || strings.Join(forgotten, " ") != "arn:task/gone arn:task/former" {
+		t.Errorf("%v; forgotten %q while a volume is mounted", err, forgotten)
+	}
+	st.set("late", nil)
+	st.calls, forgotten = nil, nil
+	if err := h.Sweep(t.Context(), known); err != nil || strings.Join(forgotten, " ") != "arn:task/lost arn:task/gone arn:task/former" || strings.Join(st.calls, ", ") != "unstage late, unstage gone" {
+		t.Errorf("%v; forgotten %q, calls %q", err, forgotten, st.calls)
+	}
+	if err := (Hook{}).Sweep(t.Context(), known); err != nil {
+		t.Error(err)
+	}
+}

@@ -147,7 +147,7 @@ func TestFailures(t *testing.T) {
 			want:  "secret " + asmARN + "good: call secretsmanager BatchGetSecretValue: ThrottlingException: said the service (status 400);secret " + asmARN + "json: call secretsmanager BatchGetSecretValue: ThrottlingException: said the service (status 400)",
 			calls: attempts},
 		{name: "asm: no such key", secrets: []task.Secret{variable("A", asmARN+"json:nope::")}, want: "retrieved secret from Secrets Manager did not contain json key nope (A from " + asmARN + "json:nope::)", calls: 1},
-		{name: "asm: key of no JSON", secrets: []task.Secret{variable("A", asmARN+"good:k::")}, want: "invalid character 'c' looking for beginning of value (A from " + asmARN + "good:k::)", calls: 1},
+		{name: "asm: key of no JSON", secrets: []task.Secret{variable("A", asmARN+"good:k::")}, want: "retrieved secret from Secrets Manager is no JSON object, and json key k was asked for (A from " + asmARN + "good:k::)", calls: 1},
 		{name: "asm: parts", secrets: []task.Secret{variable("A", asmARN+"good:k"), variable("B", asmARN+"good")}, want: "trying to retrieve secret with value " + asmARN + "good:k resulted in error: an invalid ARN format for the AWS Secrets Manager secret was specified. Specify a valid ARN and try again."},
 		{name: "asm: no credentials", id: "gone", secrets: []task.Secret{variable("A", asmARN+"good")}, want: "ASM secret resource: unable to find execution role credentials"},
 	} {

@@ -48,8 +48,8 @@ func member(value secret.String, key string) (secret.String, error) {
 		return value, nil
 	}
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(value.Reveal()), &members); err != nil {
-		return "", err
+	if json.Unmarshal([]byte(value.Reveal()), &members) != nil { // whose error has a character of the secret
+		return "", fmt.Errorf("retrieved secret from Secrets Manager is no JSON object, and json key %s was asked for", key)
 	}
 	raw, ok := members[key]
 	if !ok {

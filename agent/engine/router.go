@@ -24,7 +24,8 @@ func addressBackoff() awsenv.Backoff {
 // Connect proxy, and looks at it anew until then.
 func (w *stepWork) awaitAddress(ctx context.Context, seen *runtime.Container) error {
 	c := w.container()
-	bridged, what := w.snap.ConnectsBridged(), ""
+	bridged := w.snap.ConnectsBridged()
+	var what string
 	switch {
 	case bridged && c.Type == task.CNIPause:
 		what = "pause container " + c.Name

@@ -23,6 +23,7 @@ func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
 }
 
 func TestPull(t *testing.T) {
+	const soon = 20 * time.Millisecond
 	tests := []struct {
 		name   string
 		serve  http.HandlerFunc
@@ -39,7 +40,7 @@ func TestPull(t *testing.T) {
 			want: "CannotPullContainerError: no space left"},
 		{name: "old error", serve: rawAnswer(`{"error":"unauthorized: bad"}`), want: "CannotPullContainerError: unauthorized: bad"},
 		{name: "cut off", serve: rawAnswer(`{"status":"a`), want: "CannotPullContainerError: read pull progress: unexpected EOF"},
-		{name: "never begins", serve: stall, limits: Timeouts{PullBegin: 20 * time.Millisecond},
+		{name: "never begins", serve: stall, limits: Timeouts{PullBegin: soon},
 			want: "DockerTimeoutError: Could not transition to pullBegin; timed out after waiting 20ms"},
 		{name: "stalls", serve: func(w http.ResponseWriter, r *http.Request) {
 			_, _ = w.Write([]byte(`{"status":"a"}` + "\n"))
@@ -66,7 +67,10 @@ func TestPull(t *testing.T) {
 			} else if err == nil || reasonOf(err) != tt.want {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
-			if calls := f.seen(); calls[1] != "POST /v1.41/images/create?fromImage=r.example%2Fx&tag=1" {
+			const call = "POST /v1.41/images/create?fromImage=r.example%2Fx&tag=1"
+			calls := f.seen()
+			// On a slow machine the time of one that never begins is over before it is asked for.
+			if asked := len(calls) > 1; asked && calls[1] != call || !asked && tt.limits.PullBegin != soon {
 				t.Errorf("calls %q", calls)
 			}
 		})

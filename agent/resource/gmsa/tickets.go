@@ -275,8 +275,8 @@ func (h *Tickets) account(ctx context.Context, credentialsID, arn string) (fetch
 	return fetcher.Account{User: a.Username, Password: secret.String(a.Password), Domain: a.DomainName}, nil
 }
 
-// Renew, for new credentials of the task's execution role: the tickets that were made with the rights of users are renewed,
-// with what their secrets say now.
+// Renew has the tickets renewed that were made with the rights of users, with what their
+// secrets say now. It is called with new credentials of the task's execution role.
 func (h *Tickets) Renew(ctx context.Context, s *task.Snapshot) error {
 	if s.State.Desired == task.Stopped {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/docker/docker/errdefs"
+	"github.com/containerd/errdefs"
 
 	"ecsagent/tests/harness"
 	"ecsagent/tests/lab"

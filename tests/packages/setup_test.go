@@ -200,7 +200,7 @@ func (s *system) reboot() {
 }
 
 // booted waits until a system has started.
-const booted = `await 'systemctl is-system-running 2>/dev/null | grep -qE "^(running|degraded)$"'`
+const booted = `await '[[ $(systemctl is-system-running 2>/dev/null || true) =~ ^(running|degraded)$ ]]'`
 
 func (s *system) remove() {
 	if s.t.Failed() {

@@ -355,17 +355,26 @@ func TestSweep(t *testing.T) {
 		spec := specOf("one", "app")
 		r.run(spec)
 		r.stop()
-		h.made["lost"] = 1
+		h.add("lost")
 		r.start()
-		if !slices.Equal(h.swept, []string{"lost"}) || h.made["one"] != 1 {
-			t.Errorf("swept %v, made %v", h.swept, h.made)
-		}
-		h.made["later"] = 1
+		h.wantSwept(t, "lost")
+		h.add("later")
 		r.pass(6 * time.Minute)
-		if !slices.Equal(h.swept, []string{"lost", "later"}) || h.made["one"] != 1 {
-			t.Errorf("swept %v, made %v", h.swept, h.made)
-		}
+		h.wantSwept(t, "lost", "later")
 	})
+}
+
+// add makes the resource of a task that nobody knows.
+func (h *fakeHook) add(id string) { h.mu.Lock(); h.made[id] = 1; h.mu.Unlock() }
+
+// wantSwept checks which are swept, and that the one of the task "one" is not.
+func (h *fakeHook) wantSwept(t *testing.T, ids ...string) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Equal(h.swept, ids) || h.made["one"] != 1 {
+		t.Errorf("swept %v, made %v", h.swept, h.made)
+	}
 }
 
 // TestResourceWithoutHook: a task of an earlier run whose resource nobody can make any

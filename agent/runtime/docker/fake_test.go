@@ -18,7 +18,10 @@ import (
 	"ecsagent/agent/runtime"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// What waits for named pipes does so for the life of the process.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Microsoft/go-winio.ioCompletionProcessor"))
+}
 
 // fakeEngine answers like a Docker engine on a socket. Handlers are by
 // "METHOD path", the path without its API version.

@@ -85,7 +85,7 @@ test-with-engine: # run by test; DOCKER_HOST is set. -count=1: go test does not 
 		$(GO) test -p $(JOBS) -parallel 4 -count=1 -timeout 20m $(if $(RUN),-run '$(value RUN)') $(or $(PKG),./...)
 
 .PHONY: matrix
-matrix: ## kill the agent at every failpoint, against a real engine (RUN=regexp; make test does a third of it)
+matrix: ## kill the agent at every failpoint, against a real engine (RUN=regexp; make test does a fifth of it)
 	@scripts/deps test
 	@scripts/engine with sh -c 'ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" DOCKER_HOST= AWS_EC2_METADATA_DISABLED=true \
 		$(GO) test ./tests/fault -count=1 -parallel 4 -timeout 60m -v $(if $(RUN),-run "$(value RUN)") -matrix'

@@ -36,7 +36,7 @@ func TestFireLens(t *testing.T) {
 	e.put("ssm/apikey", "canary-key")
 	e.put("s3/conf/extra.conf", "[FILTER]\n    Name mine\n")
 	e.put("s3/conf/denied.conf", "canary")
-	e.put("faults", "s3 GetObject conf/extra.conf slow 5m 1\ns3 * conf/denied.conf denied")
+	e.put("faults", "s3 GetObject conf/extra.conf throttled 1\ns3 GetObject conf/extra.conf slow 5m 1\ns3 * conf/denied.conf denied")
 	if err := e.Start(e.ctx); err != nil {
 		t.Fatal(err)
 	}

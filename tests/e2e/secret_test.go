@@ -43,10 +43,16 @@ func TestRegistryPasswordFromSecretsManager(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	const arn = "arn:aws:secretsmanager:us-west-2:000000000000:secret:"
+	e.put("faults", strings.Join([]string{
+		"secretsmanager * " + arn + "team/denied denied",
+		"secretsmanager * " + arn + "team/good-AbCdEf throttled 1",
+		"secretsmanager * " + arn + "team/good-AbCdEf slow 2s 1",
+	}, "\n"))
+	e.put("secrets/team/denied", `{"username":"someone","password":"`+password+`"}`)
 	if err := e.Start(e.ctx); err != nil {
 		t.Fatal(err)
 	}
-	const arn = "arn:aws:secretsmanager:us-west-2:000000000000:secret:"
 	run := func(secret string) (reason, container, exit string) {
 		t.Helper()
 		c := once("app", ref)
@@ -60,6 +66,7 @@ func TestRegistryPasswordFromSecretsManager(t *testing.T) {
 		{"team/nobody", "Asm fetching username: AuthorizationData is malformed, empty field", ""},
 		{"team/plain-AbCdEf", "Asm fetching authorization data: unable to unmarshal secret value, invalid schema", ""},
 		{"team/none", "Asm fetching secret from the service for " + arn + "team/none: call secretsmanager GetSecretValue: ResourceNotFoundException: ", ""},
+		{"team/denied", "Asm fetching secret from the service for " + arn + "team/denied: call secretsmanager GetSecretValue: AccessDeniedException: ", ""},
 		{"team/wrong", "", "CannotPullImageManifestError: "},
 	} {
 		reason, container, exit := run(arn + c.secret)
@@ -71,6 +78,9 @@ func TestRegistryPasswordFromSecretsManager(t *testing.T) {
 		if reason, container, exit := run(arn + "team/good-AbCdEf"); exit != "0" || container != "" {
 			t.Errorf("reason %q, container %q, exit code %s", reason, container, exit)
 		}
+	}
+	for _, fault := range []string{"throttled 1", "slow 2s 1"} {
+		e.said(`team/good-AbCdEf ` + fault + `"`)
 	}
 	e.Agent.Kill() // so that the file is whole
 	for _, file := range []string{e.AgentLog(), filepath.Join(e.Dir, "data", "ecs-agent.db"), filepath.Join(e.Dir, "data", "ecs-agent.db-journal")} {

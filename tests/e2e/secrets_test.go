@@ -68,11 +68,13 @@ func TestSecrets(t *testing.T) {
 		"ssm GetParameters /slow slow 5m 1",
 		"s3 * files/app.env throttled 1",
 		"s3 * files/denied.env denied",
+		"s3 * files/slow.env slow 5m 1",
 		"secretsmanager * " + asm + "team/denied denied",
 	}, "\n"))
 	e.put("s3/files/app.env", "# a comment\nPLAIN=of a file\nDB=of a file\nFIRST=first\nBOTH=first\nSPACED = a b \n")
 	e.put("us-east-1/s3/far-files/dir/more.env", "BOTH=second\nSECOND=\"second\"\n")
 	e.put("s3/files/denied.env", "A=canary-denied\n")
+	e.put("s3/files/slow.env", "LATE=late\n")
 	e.put("s3/files/long.env", "A="+strings.Repeat("x", 70_000))
 	e.put("secrets/team/denied", "canary-denied")
 	e.put("ssm/denied", "canary-denied")
@@ -155,14 +157,17 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("a log option that Docker refuses: %s", pretty(task))
 	}
 
-	slow := e.launch(withRole(sleeper("app", M{"secrets": []M{from("SLOW", "/slow")}})))
+	slow := e.launch(withRole(sleeper("app", M{
+		"secrets": []M{from("SLOW", "/slow")}, "environmentFiles": []M{{"type": "s3", "value": "arn:aws:s3:::files/slow.env"}},
+	})))
 	e.said(`"ssm GetParameters /slow slow 5m 1"`)
+	e.said(`"s3 * files/slow.env slow 5m 1"`)
 	e.Agent.Kill()
 	if err := e.StartAgent(); err != nil {
 		t.Fatal(err)
 	}
 	task = e.awaits(slow, "RUNNING")
-	if info := e.inspect(task, "app"); !slices.Contains(info.Config.Env, "SLOW=canary-slow") {
+	if info := e.inspect(task, "app"); !slices.Contains(info.Config.Env, "SLOW=canary-slow") || !slices.Contains(info.Config.Env, "LATE=late") {
 		t.Errorf("after the restart: %v", info.Config.Env)
 	}
 	e.nowhere("canary", "/v1/tasks", "/v1/metadata", "/v1/tasks/"+id+"/timeline")

@@ -47,7 +47,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return healthcheck(stderr)
 	}
 	limitProcessors()
-	calmTimers()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	o := app.Options{Sources: config.System(), License: licenseText(), Stdout: stdout, Stderr: stderr}

@@ -23,17 +23,22 @@ type world struct {
 	docker      *docker.Client
 	registry    *registry.Server
 	ref, digest string
+	limits      docker.Timeouts
 }
 
+// newWorld waits for the engine's answers as long as a busy machine needs.
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return worldWithin(t, docker.Timeouts{Manifest: time.Minute, PullBegin: time.Minute, PullInactive: time.Minute})
+}
+
+func worldWithin(t *testing.T, limits docker.Timeouts) *world {
 	t.Helper()
 	host := os.Getenv("ECS_TEST_DOCKER_HOST")
 	if host == "" {
 		t.Skip("ECS_TEST_DOCKER_HOST names no engine")
 	}
-	c, err := docker.New(t.Context(), docker.Options{Host: host, Timeouts: docker.Timeouts{
-		Manifest: time.Second, PullBegin: 500 * time.Millisecond, PullInactive: 500 * time.Millisecond,
-	}})
+	c, err := docker.New(t.Context(), docker.Options{Host: host, Timeouts: limits})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +48,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Kill)
-	w := &world{docker: c, registry: r}
+	w := &world{docker: c, registry: r, limits: limits}
 	w.ref, w.digest = w.push(t, "app:1", "first")
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
@@ -70,7 +75,7 @@ func (w *world) push(t *testing.T, name, content string) (ref, digest string) {
 func (w *world) puller(t *testing.T, b task.PullBehavior) *Puller {
 	t.Helper()
 	limits := quick
-	limits.Manifest = 2 * time.Second
+	limits.Manifest = 2 * w.limits.Manifest
 	limits.ManifestRetry.Attempts, limits.PullRetry.Attempts = 3, 2
 	p := New(Options{Engine: w.docker, Behavior: b, Limits: limits})
 	t.Cleanup(p.Close)
@@ -122,7 +127,8 @@ func TestEngineGetsImages(t *testing.T) {
 // Each answer of a registry ends in its specified reason, at once when it is final
 // and after the retries when it is not.
 func TestEngineRegistryFaults(t *testing.T) {
-	w := newWorld(t)
+	// Registries that stall are among them.
+	w := worldWithin(t, docker.Timeouts{Manifest: time.Second, PullBegin: 500 * time.Millisecond, PullInactive: 500 * time.Millisecond})
 	ctx := t.Context()
 	const daemon = "Error response from daemon: "
 	tests := []struct {

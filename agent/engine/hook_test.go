@@ -348,7 +348,8 @@ func TestResourceCleanUpInsists(t *testing.T) {
 }
 
 // TestSweep: what is left of tasks without a record goes when the agent starts, and what
-// was too young for it then goes with one of the looks that follow.
+// was too young for it then goes with one of the looks that follow. After those nothing is
+// looked for.
 func TestSweep(t *testing.T) {
 	h := newFakeHook("cgroup")
 	withHooks(t, []Hook{h}, func(r *rig, _ keepingBuilder) {
@@ -360,6 +361,10 @@ func TestSweep(t *testing.T) {
 		h.wantSwept(t, "lost")
 		h.add("later")
 		r.pass(6 * time.Minute)
+		h.wantSwept(t, "lost", "later")
+		r.pass(time.Hour)
+		h.add("never")
+		r.pass(time.Hour)
 		h.wantSwept(t, "lost", "later")
 	})
 }

@@ -28,6 +28,11 @@ const (
 // left who could have begun something, and Docker is asked no more.
 const quietLooks = 2
 
+// laterSweeps is with how many of the periodic looks after the start what is left of former
+// tasks is looked for once more: some of it was too young then. What comes later is of tasks
+// that are known, and an idle agent leaves the host alone.
+const laterSweeps = 3
+
 // reconcileForever looks at all containers once before any task goes on, and then
 // whenever events may have been missed and every few minutes.
 func (e *Engine) reconcileForever(ctx context.Context) {
@@ -37,7 +42,7 @@ func (e *Engine) reconcileForever(ctx context.Context) {
 	e.admitRestored()
 	close(e.ready)
 	e.sweep(ctx)
-	for {
+	for sweeps := laterSweeps; ; {
 		period := time.Duration(float64(e.opt.ReconcileEvery) * (1 + 0.1*e.opt.Random()))
 		timer := time.NewTimer(period)
 		select {
@@ -47,7 +52,10 @@ func (e *Engine) reconcileForever(ctx context.Context) {
 		case <-e.look:
 			timer.Stop()
 		case <-timer.C:
-			e.sweep(ctx) // also of what was too young for it before
+			if sweeps > 0 {
+				sweeps--
+				e.sweep(ctx)
+			}
 		}
 		if !e.reconcileUntilDone(ctx, false) {
 			return

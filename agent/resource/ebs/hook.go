@@ -113,7 +113,7 @@ func (h Hook) Sweep(ctx context.Context, known func(taskID string) bool) error {
 		if name := volumeOf(r.Properties).Name; !used[name] {
 			if err := h.Stager.Unstage(ctx, name); err != nil {
 				failed = append(failed, err)
-				continue // the record is looked at again after the next start
+				continue // the record is looked at again with the next sweep
 			}
 			h.Log.Info("volume of a task that never came unmounted", zap.String("volume", r.VolumeID), zap.String("task", r.TaskARN))
 		}

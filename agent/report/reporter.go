@@ -187,13 +187,15 @@ func (r *Reporter) armDrain(in time.Duration) {
 }
 
 // drain sends the container changes that found no task change to ride on, with the
-// task's present status.
+// task's present status. A task that stops for a cause of its own keeps them until it has
+// stopped: ECS tells the owner the first cause that it hears, and an essential container
+// that the agent stopped would be one.
 func (r *Reporter) drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.draining = nil
 	for _, o := range r.tasks {
-		if !o.partial.empty() {
+		if !o.partial.empty() && o.last.State.TerminalReason == "" {
 			o.pending = append(o.pending, newChange(o.last, o.partial))
 			o.partial = news{}
 			r.enqueue(o)

@@ -195,6 +195,31 @@ func TestContainerChangeWaitsForItsRide(t *testing.T) {
 	})
 }
 
+// The containers of a task that stops for a cause of its own are not told of before it.
+func TestCauseComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &service{}
+		r, _, stop := start(t, api)
+		ending := func(known task.Status, app task.ContainerStatus) *task.Snapshot {
+			s := one("t", known, app)
+			s.State.Desired, s.State.TerminalReason = task.Stopped, "the cause"
+			return s
+		}
+		r.Observe(one("t", task.Running, task.ContainerRunning))
+		r.Observe(ending(task.Running, task.ContainerStopped))
+		time.Sleep(2 * (drainMin + drainSpread))
+		if got := api.of("t"); len(got) != 1 {
+			t.Errorf("accepted %q before the end", got)
+		}
+		r.Observe(ending(task.Stopped, task.ContainerStopped))
+		synctest.Wait()
+		stop()
+		if want, got := []string{"RUNNING app=RUNNING", "STOPPED app=STOPPED"}, api.of("t"); !slices.Equal(got, want) {
+			t.Errorf("accepted %q, want %q", got, want)
+		}
+	})
+}
+
 func TestAtMostTenInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := &service{delay: time.Second}

@@ -60,8 +60,8 @@ func TestRestartPolicy(t *testing.T) {
 	id := "restart" + randomHex()
 	c := wireSleeper("app")
 	// The first run lasts longer than the period and is repeated, the second does not.
-	c["command"] = []string{"sh", "-c", "if [ -e /tmp/second ]; then exit 4; fi; touch /tmp/second; sleep 3; exit 3"}
-	c["restartPolicy"] = M{"enabled": true, "restartAttemptPeriod": 2}
+	c["command"] = []string{"sh", "-c", "if [ -e /tmp/second ]; then exit 4; fi; touch /tmp/second; sleep 11; exit 3"}
+	c["restartPolicy"] = M{"enabled": true, "restartAttemptPeriod": 10}
 	s.send("run", s.NextSeq(), s.task(id, "RUNNING", c))
 	s.change(id, "RUNNING")
 	end := s.change(id, "STOPPED")

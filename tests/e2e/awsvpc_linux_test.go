@@ -145,7 +145,7 @@ func (v *vpcEnv) packetRules() string {
 }
 
 func vpcDefinition(containers ...M) M {
-	def := definition(containers...)
+	def := bridged(containers...)
 	def["networkMode"] = "awsvpc"
 	return def
 }

@@ -154,7 +154,7 @@ func (h *ownHost) run(script string) string {
 func (h *ownHost) asks(mode, other string) (task harness.Task, answers []string) {
 	h.t.Helper()
 	const ask = "echo $(timeout 60 wget -qO- %s 2>&1); "
-	def := withRoles(definition(sh("app", fmt.Sprintf(ask+ask+ask+`trap 'exit 0' TERM; sleep 3600 & while :; do wait; done`,
+	def := withRoles(bridged(sh("app", fmt.Sprintf(ask+ask+ask+`trap 'exit 0' TERM; sleep 3600 & while :; do wait; done`,
 		"http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "$ECS_CONTAINER_METADATA_URI_V4/task", "http://169.254.170.2"+other), M{"image": h.image})))
 	def["networkMode"] = mode
 	task = h.awaits(h.launch(def), "RUNNING")
@@ -229,7 +229,7 @@ func TestBindingsWithoutUserlandProxy(t *testing.T) {
 		{"containerPort": 80, "hostPort": 0}, {"containerPort": 81, "hostPort": 8081}, {"containerPortRange": "8000-8002", "protocol": "tcp"}, {"containerPort": 53, "hostPort": 0, "protocol": "udp"},
 	}, 80, 81, 8000, 8002)
 	served["image"] = h.image
-	task := h.awaits(h.launch(definition(served)), "RUNNING")
+	task := h.awaits(h.launch(bridged(served)), "RUNNING")
 	web := task.Container("web")
 	reported := map[string]int{}
 	for _, b := range web.NetworkBindings {

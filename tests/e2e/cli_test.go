@@ -49,7 +49,7 @@ func decode[T any](t *testing.T, data []byte) T {
 func TestAWSCommandLine(t *testing.T) {
 	e := start(t)
 	file := filepath.Join(e.Dir, "definition.json")
-	def := definition(sleeper("app", M{"portMappings": []M{{"containerPort": 80, "hostPort": 0}}}))
+	def := bridged(sleeper("app", M{"portMappings": []M{{"containerPort": 80, "hostPort": 0}}}))
 	if err := os.WriteFile(file, []byte(pretty(def)), 0o600); err != nil {
 		t.Fatal(err)
 	}

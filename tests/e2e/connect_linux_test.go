@@ -65,7 +65,7 @@ func TestBridgeServiceConnect(t *testing.T) {
 		"ingressConfig": []M{{"listenerName": "ingress-app-8080", "listenerPort": 0}},
 		"dnsConfig":     []M{{"hostName": "orders.internal", "address": vip}},
 	})
-	def := definition(
+	def := bridged(
 		page("app", []M{{"containerPort": 8080, "hostPort": 0}}, 8080),
 		sleeper("side", M{"essential": false, "hostname": "sidecar", "dnsSearchDomains": []string{"shop.internal"}, "extraHosts": []M{{"hostname": "printer", "ipAddress": "192.0.2.9"}}}),
 		M{

@@ -82,7 +82,7 @@ func TestAgentInAContainer(t *testing.T) {
 	hears("READY=1")
 	hears("WATCHDOG=1")
 	equal(t, "image", inspect("{{.Config.Image}} {{.State.Running}}", name), image+" true")
-	task := e.running(definition(sleeper("app")))
+	task := e.running(bridged(sleeper("app")))
 	id := task.Container("app").RuntimeID
 
 	if err := e.Agent.Signal(syscall.SIGTERM); err != nil {

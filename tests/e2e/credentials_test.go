@@ -75,7 +75,7 @@ func TestCredentialsWhileTheAgentIsKilled(t *testing.T) {
 	defer socket.Close()
 	e.Socket, e.TaskEndpoint = socket, l.Addr().String()
 	e.started()
-	task := e.running(withRoles(definition(sleeper("app"))))
+	task := e.running(withRoles(bridged(sleeper("app"))))
 	uri := "http://" + e.TaskEndpoint + e.variable(task, "app", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
 
 	// ECS does not answer while the agent comes back: nothing is sent again.
@@ -135,7 +135,7 @@ func TestRealClientsGetAndRefreshCredentials(t *testing.T) {
 	e := prepared(t)
 	e.Options.Local = []string{"--credentials-life", "6s"}
 	e.started()
-	task := e.running(withRoles(definition(sleeper("app"))))
+	task := e.running(withRoles(bridged(sleeper("app"))))
 	uri := "http://" + e.TaskEndpoint + e.variable(task, "app", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
 	end := e.load(uri)
 

@@ -24,7 +24,7 @@ func onApart(t *testing.T, a *apart, agent ...string) *env {
 
 // withEFS is a task definition whose container has a file system at /v.
 func (a *apart) withEFS(script string, efs M) M {
-	def := withRoles(definition(sh("app", script, M{"image": a.image, "mountPoints": []M{{"sourceVolume": "data", "containerPath": "/v"}}})))
+	def := withRoles(bridged(sh("app", script, M{"image": a.image, "mountPoints": []M{{"sourceVolume": "data", "containerPath": "/v"}}})))
 	def["networkMode"] = "none"
 	def["volumes"] = []M{{"name": "data", "efsVolumeConfiguration": efs}}
 	return def

@@ -88,7 +88,7 @@ func withRoles(def M) M {
 func TestEndpointsFromTheFirstInstruction(t *testing.T) {
 	e := onBridge(t).started()
 	script := e.fetch() + `fetch $AWS_CONTAINER_CREDENTIALS_RELATIVE_URI; echo; fetch $V4; echo; fetch $V4/task; echo; fetch $V3; echo; fetch $V4/stats; echo; echo done; sleep 60`
-	task := e.running(withRoles(definition(sh("app", script, M{"portMappings": []M{{"containerPort": 80}}}), sleeper("side"))))
+	task := e.running(withRoles(bridged(sh("app", script, M{"portMappings": []M{{"containerPort": 80}}}), sleeper("side"))))
 	var lines []string
 	err := harness.Poll(e.ctx, "the container to have asked", func(context.Context) (bool, error) {
 		lines = strings.Split(e.output(task, "app"), "\n")
@@ -168,14 +168,14 @@ func has(i harness.Instance, attribute string) bool {
 // A task cannot use what another task was given, not even when it knows the id.
 func TestStolenIDsAreRefused(t *testing.T) {
 	e := onBridge(t).started()
-	owner := e.running(withRoles(definition(sleeper("app"))))
+	owner := e.running(withRoles(bridged(sleeper("app"))))
 	uri := e.variable(owner, "app", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
 	endpoint := strings.TrimPrefix(e.variable(owner, "app", "ECS_CONTAINER_METADATA_URI_V4"), "http://169.254.170.2")
 	api := strings.TrimPrefix(e.variable(owner, "app", "ECS_AGENT_URI"), "http://169.254.170.2")
 	script := fmt.Sprintf(`for p in %s %s/task %s/task-protection/v1/state; do
 wget -S -qO- "http://%s$p" 2>&1 | grep "^ *HTTP/"; done; echo done`, uri, endpoint, api, e.TaskEndpoint)
 	// It runs: before that its address is nobody's, as one of the host's own.
-	thief := e.running(withRoles(definition(sleeper("thief"))))
+	thief := e.running(withRoles(bridged(sleeper("thief"))))
 	out, err := e.exec(thief.Container("thief").RuntimeID, "sh", "-c", script)
 	if err != nil {
 		t.Fatal(err)
@@ -219,7 +219,7 @@ wget -S -qO- "http://%s$p" 2>&1 | grep "^ *HTTP/"; done; echo done`, uri, endpoi
 // Task protection goes to ECS with the task's own role and comes back.
 func TestTaskProtection(t *testing.T) {
 	e := onBridge(t).started()
-	task := e.running(withRoles(definition(sleeper("app"))))
+	task := e.running(withRoles(bridged(sleeper("app"))))
 	api := "http://" + e.TaskEndpoint + strings.TrimPrefix(e.variable(task, "app", "ECS_AGENT_URI"), "http://169.254.170.2") + "/task-protection/v1/state"
 	ask := func(method, body string) (int, string) {
 		r, err := http.NewRequestWithContext(e.ctx, method, api, strings.NewReader(body))
@@ -256,7 +256,7 @@ func TestTaskProtection(t *testing.T) {
 // A container can read about itself in a file (ECS_ENABLE_CONTAINER_METADATA).
 func TestContainerMetadataFile(t *testing.T) {
 	e := prepared(t, "ECS_ENABLE_CONTAINER_METADATA=true", "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1s").started()
-	task := e.running(definition(sh("app", `while ! grep -q READY $ECS_CONTAINER_METADATA_FILE; do sleep 0.1; done; cat $ECS_CONTAINER_METADATA_FILE; echo; echo done; sleep 60`)))
+	task := e.running(bridged(sh("app", `while ! grep -q READY $ECS_CONTAINER_METADATA_FILE; do sleep 0.1; done; cat $ECS_CONTAINER_METADATA_FILE; echo; echo done; sleep 60`)))
 	var out string
 	err := harness.Poll(e.ctx, "the container to have read its file", func(context.Context) (bool, error) {
 		out = e.output(task, "app")

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -43,7 +44,7 @@ func TestFireLens(t *testing.T) {
 
 	arn := e.launch(withRole(
 		// It says a word by each way, the second as a message of the forward protocol.
-		sh("app", `echo by socket; printf '\223\246direct\007\201\243log\252by network' | nc $FLUENT_HOST $FLUENT_PORT
+		sh("app", `echo by socket; until printf '\223\246direct\007\201\243log\252by network' | nc $FLUENT_HOST $FLUENT_PORT; do sleep 1; done
 			trap 'exit 0' TERM; sleep 3600 & while :; do wait; done`, M{"logConfiguration": M{
 			"logDriver": "awsfirelens", "options": M{"Name": "es", "exclude-pattern": "DEBUG", "log-driver-buffer-limit": "1048576"},
 			"secretOptions": []M{from("apikey", "apikey")},
@@ -64,7 +65,10 @@ func TestFireLens(t *testing.T) {
 	var said string
 	e.eventually(time.Minute, "both records", func() (bool, error) {
 		said = e.output(task, "router")
-		return strings.Contains(said, "record on unix "+tag+": by socket\n") && strings.Contains(said, "record on tcp direct: by network\n"), nil
+		if strings.Contains(said, "record on unix "+tag+": by socket\n") && strings.Contains(said, "record on tcp direct: by network\n") {
+			return true, nil
+		}
+		return false, fmt.Errorf("the router says %q", said)
 	})
 	const file = "/fluent-bit/etc/fluent-bit.conf: "
 	contains(t, "the router's output", said, file+"    Match app-firelens*\n", file+"    Exclude log DEBUG\n", file+"    apikey ${apikey_0}\n",

@@ -34,7 +34,7 @@ func (e *env) output(task harness.Task, name string) string {
 // definition's members.
 func TestContainerSettings(t *testing.T) {
 	e := start(t)
-	task := e.running(definition(M{
+	task := e.running(bridged(M{
 		"name": "app", "image": shared.tools, "essential": true, "memory": 64, "memoryReservation": 32, "cpu": 100,
 		"entryPoint":             []string{"sh", "-c"},
 		"command":                []string{`id -u; pwd; echo "$GREETING"; ulimit -n; hostname; cat /sys/fs/cgroup/memory/memory.limit_in_bytes; trap 'exit 0' TERM; sleep 3600 & while :; do wait; done`},
@@ -79,7 +79,7 @@ func TestContainerSettings(t *testing.T) {
 
 func TestLinks(t *testing.T) {
 	e := start(t)
-	task := e.stopped(e.launch(definition(
+	task := e.stopped(e.launch(bridged(
 		page("server", nil, 80),
 		sh("client", "i=0; until wget -q -O - http://alias/; do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.2; done", M{"links": []string{"server:alias"}}),
 	)))
@@ -95,7 +95,7 @@ func TestVolumes(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(host, "in"), []byte("from the host"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	def := definition(
+	def := bridged(
 		sh("writer", "cat /host/in >/shared/a; cp /shared/a /host/out; echo named >/named/file", M{
 			"essential": false,
 			"mountPoints": []M{
@@ -129,7 +129,7 @@ func TestVolumes(t *testing.T) {
 
 func TestVolumesFrom(t *testing.T) {
 	e := start(t)
-	def := definition(
+	def := bridged(
 		sleeper("owner", M{"mountPoints": []M{{"sourceVolume": "v", "containerPath": "/v"}}}),
 		sh("guest", "touch /v/x", M{"volumesFrom": []M{{"sourceContainer": "owner"}}}),
 	)
@@ -139,7 +139,7 @@ func TestVolumesFrom(t *testing.T) {
 
 func TestHealthCheck(t *testing.T) {
 	e := start(t)
-	task := e.running(definition(sleeper("app", M{"healthCheck": M{
+	task := e.running(bridged(sleeper("app", M{"healthCheck": M{
 		"command": []string{"CMD-SHELL", "true"}, "interval": 5, "timeout": 2, "retries": 1, "startPeriod": 0,
 	}})))
 	info := e.inspect(task, "app")
@@ -162,7 +162,7 @@ func TestHealthOfTasks(t *testing.T) {
 		c["healthCheck"] = M{"command": []string{"CMD", "test", "-e", "/ok"}, "interval": 5, "retries": 1}
 		return c
 	}
-	task := e.running(definition(checked("web", nil), checked("db", nil), checked("extra", M{"essential": false}), sleeper("plain")))
+	task := e.running(bridged(checked("web", nil), checked("db", nil), checked("extra", M{"essential": false}), sleeper("plain")))
 	health := func(name, want, ofTask string) {
 		t.Helper()
 		got, err := e.ECS.Await(e.ctx, task.TaskARN, "health of "+name, func(t harness.Task) bool {

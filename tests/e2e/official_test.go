@@ -65,8 +65,8 @@ func (e *env) officialState(dir, instance string, tasks ...harness.Task) {
 func TestOfficialAgentIsReplaced(t *testing.T) {
 	e := onBridge(t).started()
 	instance := e.instance()
-	stays := e.running(withRoles(definition(sleeper("app"), sleeper("side", M{"essential": false}))))
-	ends := e.running(withRoles(definition(sleeper("app"))))
+	stays := e.running(withRoles(bridged(sleeper("app"), sleeper("side", M{"essential": false}))))
+	ends := e.running(withRoles(bridged(sleeper("app"))))
 	before := e.inspect(stays, "app")
 	if _, err := e.Agent.Stop(patience); err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func TestPorts(t *testing.T) {
 	}
 	static := l.Addr().(*net.TCPAddr).Port
 	_ = l.Close()
-	task := e.running(definition(page("web", []M{
+	task := e.running(bridged(page("web", []M{
 		{"containerPort": 80, "hostPort": 0},
 		{"containerPort": 81, "hostPort": static, "protocol": "tcp"},
 		{"containerPort": 53, "hostPort": 0, "protocol": "udp"},
@@ -81,7 +81,7 @@ func TestPorts(t *testing.T) {
 
 func TestPortRange(t *testing.T) {
 	e := start(t, "ECS_EXCLUDE_IPV6_PORTBINDING=false")
-	task := e.running(definition(page("web", []M{{"containerPortRange": "8000-8003", "protocol": "tcp"}}, 8000, 8003)))
+	task := e.running(bridged(page("web", []M{{"containerPortRange": "8000-8003", "protocol": "tcp"}}, 8000, 8003)))
 	var found harness.Binding
 	for _, b := range task.Container("web").NetworkBindings {
 		if b.ContainerPortRange != "" && !strings.Contains(b.BindIP, ":") {
@@ -116,14 +116,14 @@ func TestHostPortInUse(t *testing.T) {
 	}
 	defer l.Close()
 	taken := l.Addr().(*net.TCPAddr).Port
-	task := e.stopped(e.launch(definition(page("web", []M{{"containerPort": 80, "hostPort": taken}}, 80))))
+	task := e.stopped(e.launch(bridged(page("web", []M{{"containerPort": 80, "hostPort": taken}}, 80))))
 	contains(t, "reason", task.Container("web").Reason, "CannotStartContainerError: Error response from daemon: ", "address already in use")
 	e.alive()
 }
 
 func TestHostNetwork(t *testing.T) {
 	e := start(t)
-	def := definition(sleeper("app", M{"portMappings": []M{{"containerPort": 65535}}})) // nobody listens
+	def := bridged(sleeper("app", M{"portMappings": []M{{"containerPort": 65535}}})) // nobody listens
 	def["networkMode"] = "host"
 	task := e.running(def)
 	equal(t, "network mode", string(e.inspect(task, "app").HostConfig.NetworkMode), "host")
@@ -133,7 +133,7 @@ func TestHostNetwork(t *testing.T) {
 
 func TestNoNetwork(t *testing.T) {
 	e := start(t)
-	def := definition(sleeper("app"))
+	def := bridged(sleeper("app"))
 	def["networkMode"] = "none"
 	task := e.running(def)
 	equal(t, "network mode", string(e.inspect(task, "app").HostConfig.NetworkMode), "none")

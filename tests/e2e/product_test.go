@@ -25,7 +25,7 @@ func TestStatusesInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer events.Close()
-	task := e.running(definition(sleeper("app")))
+	task := e.running(bridged(sleeper("app")))
 	e.stop(task.TaskARN)
 	var seen []string
 	for len(seen) == 0 || seen[len(seen)-1] != "STOPPED" {
@@ -55,7 +55,7 @@ func TestStatusesInOrder(t *testing.T) {
 
 func TestIntrospection(t *testing.T) {
 	e := start(t)
-	task := e.running(definition(sleeper("app", M{"portMappings": []M{{"containerPort": 80, "hostPort": 0}}})))
+	task := e.running(bridged(sleeper("app", M{"portMappings": []M{{"containerPort": 80, "hostPort": 0}}})))
 	status, body, err := e.Introspect(e.ctx, "/v1/metadata")
 	if err != nil || status != http.StatusOK {
 		t.Fatalf("/v1/metadata: %d, %v", status, err)
@@ -106,7 +106,7 @@ func TestLocalCommandLine(t *testing.T) {
 	file := filepath.Join(e.Dir, "def.json")
 	write := func(script string) {
 		t.Helper()
-		text := "// A task definition with comments.\n" + strings.Replace(pretty(definition(sh("app", script))), "\n}", ", // and a comma too many\n}", 1)
+		text := "// A task definition with comments.\n" + strings.Replace(pretty(bridged(sh("app", script))), "\n}", ", // and a comma too many\n}", 1)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -142,7 +142,7 @@ func TestLocalCommandLine(t *testing.T) {
 // The engine goes away for a while; what was asked for meanwhile happens afterwards.
 func TestEngineIsAwayForAWhile(t *testing.T) {
 	e := start(t)
-	task := e.running(definition(sleeper("app")))
+	task := e.running(bridged(sleeper("app")))
 	e.engine.SetIntercept(func(proxy.Call, http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
 	e.engine.CloseStreams()
 	if err := e.ECS.Stop(e.ctx, task.TaskARN, "while the engine is away"); err != nil {
@@ -161,7 +161,7 @@ func TestEngineIsAwayForAWhile(t *testing.T) {
 
 func TestContainersAreCleanedUp(t *testing.T) {
 	e := start(t, "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1s")
-	def := definition(sh("app", "echo x >/v/x", M{"mountPoints": []M{{"sourceVolume": "v", "containerPath": "/v"}}}))
+	def := bridged(sh("app", "echo x >/v/x", M{"mountPoints": []M{{"sourceVolume": "v", "containerPath": "/v"}}}))
 	def["volumes"] = []M{{"name": "v", "dockerVolumeConfiguration": M{"scope": "task", "driver": "local"}}}
 	task := e.stopped(e.launch(def))
 	e.eventually(30*time.Second, "the container to be removed", func() (bool, error) {
@@ -179,7 +179,7 @@ func TestContainersAreCleanedUp(t *testing.T) {
 // A22: nothing is removed before ECS has accepted STOPPED.
 func TestCleanUpWaitsForECS(t *testing.T) {
 	e := start(t, "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=1s")
-	task := e.running(definition(sleeper("app")))
+	task := e.running(bridged(sleeper("app")))
 	refused := make(chan struct{}, 1)
 	e.plane.SetAnswer(func(operation string, _ []byte) (int, string) {
 		if operation != "SubmitTaskStateChange" {

@@ -43,7 +43,7 @@ func from(name, valueFrom string) M { return M{"name": name, "valueFrom": valueF
 
 // withRole is a definition with an execution role.
 func withRole(containers ...M) M {
-	def := definition(containers...)
+	def := bridged(containers...)
 	def["executionRoleArn"] = executionRole
 	return def
 }

@@ -214,9 +214,17 @@ func sleeper(name string, more ...M) M {
 	return sh(name, "trap 'exit 0' TERM; sleep 3600 & while :; do wait; done", more...)
 }
 
-// definition makes a task definition of containers.
+// definition makes a task definition of containers in the host's network, with which the
+// engine has the least to do.
 func definition(containers ...M) M {
-	return M{"family": "t" + randomHex(), "networkMode": "bridge", "containerDefinitions": containers}
+	return M{"family": "t" + randomHex(), "networkMode": "host", "containerDefinitions": containers}
+}
+
+// bridged makes a task definition of containers with networks of their own.
+func bridged(containers ...M) M {
+	def := definition(containers...)
+	def["networkMode"] = "bridge"
+	return def
 }
 
 // launch registers a definition, runs one task of it and returns its ARN.

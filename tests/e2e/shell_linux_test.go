@@ -179,9 +179,9 @@ func TestExecuteCommand(t *testing.T) {
 	env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=thing",
 		"AWS_DEFAULT_REGION=us-west-2", "AWS_EC2_METADATA_DISABLED=true", "TERM=dumb", "ECS_LOCAL_ENDPOINT=http://" + e.LocalAddress}
 
-	plain := e.running(definition(sleeper("app")))
+	plain := e.running(bridged(sleeper("app")))
 	e.ECS.ExecuteCommand = true
-	arn := e.launch(definition(sleeper("app"), sleeper("side", M{"entryPoint": []string{"sh", "-c"}, "command": []string{"cd /tmp; sleep 3600 & while :; do wait; done"}})))
+	arn := e.launch(bridged(sleeper("app"), sleeper("side", M{"entryPoint": []string{"sh", "-c"}, "command": []string{"cd /tmp; sleep 3600 & while :; do wait; done"}})))
 	if _, err := e.ECS.Await(e.ctx, arn, "its exec agents to run", func(task harness.Task) bool {
 		return strings.HasPrefix(task.Container("app").ExecAgent(), "RUNNING") && strings.HasPrefix(task.Container("side").ExecAgent(), "RUNNING")
 	}); err != nil {

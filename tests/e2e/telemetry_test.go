@@ -79,7 +79,7 @@ func TestTelemetry(t *testing.T) {
 	}
 	_ = l.Close()
 	e := onBridge(t, "ECS_ENABLE_PROMETHEUS_METRICS=true", "ECS_PROMETHEUS_ADDRESS="+l.Addr().String()).started()
-	task := e.running(definition(
+	task := e.running(bridged(
 		sleeper("app", M{"memory": 64, "healthCheck": M{"command": []string{"CMD-SHELL", "true"}, "interval": 5}}),
 		sh("busy", "trap 'exit 0' TERM; i=0; while :; do i=$((i+1)); [ $((i%5000)) != 0 ] || sleep 0.05; done"),
 		sh("again", "sleep 6; exit 1", M{"essential": false, "restartPolicy": M{"enabled": true, "restartAttemptPeriod": 60}}),
@@ -167,7 +167,7 @@ func (e *env) checkMetrics(url string) {
 // Without metrics the instance looks idle, and the stats endpoints have nothing.
 func TestTelemetryDisabled(t *testing.T) {
 	e := onBridge(t, "ECS_DISABLE_METRICS=true").started()
-	task := e.running(definition(sleeper("app")))
+	task := e.running(bridged(sleeper("app")))
 	status, body := e.asked(e.v4(task, "app") + "/task/stats")
 	equal(t, "stats", fmt.Sprint(status, " ", strings.TrimSpace(body)), `200 {"`+task.Container("app").RuntimeID+`":{}}`)
 	if got, err := e.stats(task); err != nil || got != nil {

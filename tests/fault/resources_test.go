@@ -41,6 +41,7 @@ func rich(s *lab.Site, family string) M {
 // resources of each kind, and when their containers are made. The next one has the values
 // again, and leaves nothing of them.
 func TestKilledWithResources(t *testing.T) {
+	t.Parallel()
 	for _, c := range []string{
 		// The task has five: cgroup, two kinds of secrets, files, FireLens.
 		"resource.provision.before=kill@5", "resource.provision.after=kill@1", "docker.created.after=kill@2",

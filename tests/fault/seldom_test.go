@@ -21,6 +21,7 @@ var seldom = []string{
 // TestKilledAtSeldomSteps: an image that nobody uses goes from a full disk, and a Spot
 // instance that is announced to end is drained, although the agent is killed at that.
 func TestKilledAtSeldomSteps(t *testing.T) {
+	t.Parallel()
 	for _, point := range seldom {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()

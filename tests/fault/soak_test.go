@@ -57,6 +57,14 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.define()
+	// One before the faults: on a busy machine they may be all that a short run has time for.
+	s.run(0)
+	err := harness.Poll(ctx, "a container to start", func(context.Context) (bool, error) {
+		return slices.ContainsFunc(s.Record.Events(), func(e lab.Event) bool { return e.Action == "start" }), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.play()
 	s.heal()
 	s.finish()

@@ -23,6 +23,9 @@ GRPC      := tests/clients/grpc
 WINDOWS    = $(filter-out %/resource/ebs %/gmsa/fetcher,$(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./cni/vswitch ./platform_windows/...))
 # Packages without a Docker engine behind them.
 QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault)$$')
+# Packages that are tested under the race detector: neither those whose tests are about other
+# programs, nor one that is started a hundred times.
+RACED      = $(filter-out %/ecsinit/cmd/ecs-init,$(shell $(GO) list ./... | grep -v /tests/))
 
 # What ships needs no C library. The same flags everywhere, so that vet, the linters, tests
 # and builds share what they compile.
@@ -75,14 +78,15 @@ run: build examples ## run DEFINITION (examples/web.json) through ecs-local and 
 	@exec bin/examples/demo -definition $(DEFINITION) $(if $(filter-out 0,$(ONCE)),-once)
 
 .PHONY: test
-test: ## set everything up and run unit, property and integration tests (RUN=regexp, PKG=./...)
+test: ## set everything up and run unit, property and integration tests (RUN=regexp, PKG=./...; RACE=1: all, unit tests under the race detector)
 	@scripts/deps test
 	@scripts/engine with $(MAKE) --no-print-directory test-with-engine
 
 .PHONY: test-with-engine
-test-with-engine: # run by test; DOCKER_HOST is set. -count=1: go test does not see that the programs changed
-	@env -u DOCKER_HOST ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" AWS_EC2_METADATA_DISABLED=true \
-		$(GO) test -p $(JOBS) -parallel 4 -count=1 -timeout 20m $(if $(RUN),-run '$(value RUN)') $(or $(PKG),./...)
+test-with-engine: TEST = $(GO) test -vet=off -p $(JOBS) -parallel 4 -count=1 -timeout 20m $(if $(RUN),-run '$(value RUN)')
+test-with-engine: # run by test; DOCKER_HOST is set. -count=1: go test does not see that the programs changed; -vet=off: make vet is there
+	@export ECS_TEST_DOCKER_HOST="$$DOCKER_HOST" AWS_EC2_METADATA_DISABLED=true; unset DOCKER_HOST; \
+	$(if $(filter-out 0,$(RACE)),CGO_ENABLED=1 $(TEST) -race $(RACED) && $(TEST) $(filter-out $(RACED),$(shell $(GO) list ./...)),$(TEST) $(or $(PKG),./...))
 
 .PHONY: matrix
 matrix: ## kill the agent at every failpoint, against a real engine (RUN=regexp; make test does a fifth of it)
@@ -114,8 +118,8 @@ ifneq ($(if $(PKG),$(filter ./tests/wine,$(PKG)),all),)
 endif
 
 .PHONY: race
-race: ## run the tests without a Docker engine under the race detector, but for those of a program that is started a hundred times
-	CGO_ENABLED=1 $(GO) test -race -p $(JOBS) -timeout 15m $(filter-out %/ecsinit/cmd/ecs-init,$(QUICK))
+race: ## run the unit tests that need no Docker engine under the race detector
+	CGO_ENABLED=1 $(GO) test -race -vet=off -p $(JOBS) -timeout 15m $(RACED)
 
 .PHONY: test-grpc
 test-grpc: ## try the client of credentials-fetcher on a server of gRPC's own module
@@ -127,8 +131,8 @@ bench: build ## measure speed against a plain Docker client and print a table (R
 	@scripts/engine with $(GO) run ./tests/bench -programs bin $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ONLY),-only $(ONLY))
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (5s)
-	@GO=$(GO) scripts/fuzz $(FUZZTIME)
+fuzz: ## run every fuzz target for FUZZTIME (5s), or those of PKG="./agent/config ..."
+	@GO=$(GO) scripts/fuzz $(FUZZTIME) $(PKG)
 
 .PHONY: vet
 vet: ## go vet for every platform

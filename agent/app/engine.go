@@ -39,7 +39,7 @@ func (a *agent) engineOptions(roles *credentials.Store, images *images, reporter
 		Store: forgettingStore{a.store, forget}, Reporter: reporter, Runtime: a.runtime(),
 		Images: images, HostPorts: ports, Builder: a.builder(roles), Credentials: known{roles}, Pictures: pictures{a.endpoint, a.usage}, Hooks: a.hooks(roles), Log: a.log,
 		Restored: a.loaded.Tasks, Sequence: a.loaded.Seq,
-		Leftovers: a.leftovers(),
+		Leftovers: a.leftovers(), LateVolumes: lateVolumes{a.store, a.loaded.Meta},
 		Capacity: engine.Capacity{
 			CPU: int64(a.host.CPUs) * 1024, Memory: a.host.MemoryMiB - int64(cfg.ReservedMemory),
 			GPUs:        a.gpus.GPUIDs,

@@ -13,10 +13,6 @@ import (
 	"ecsagent/agent/task"
 )
 
-// lateVolumeWaits are the pauses before a volume is removed again whose creation was not
-// answered. Drivers get some minutes from Docker.
-var lateVolumeWaits = []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute}
-
 const (
 	// answeredWait is how long a task that never reached Docker is remembered after it
 	// stopped: long enough to ignore a late copy of the payload that started it.
@@ -148,25 +144,12 @@ func (e *Engine) remove(ctx context.Context, snap *task.Snapshot) error {
 		if err := e.opt.Runtime.RemoveVolume(ctx, st.DockerName); err != nil && !errors.Is(err, runtime.ErrNotFound) {
 			failed = append(failed, fmt.Errorf("remove volume %s: %w", st.DockerName, err))
 		} else if !st.Created {
-			e.removeLate(st.DockerName)
+			if err := e.removeLate(st.DockerName); err != nil {
+				failed = append(failed, err)
+			}
 		}
 	}
 	return errors.Join(failed...)
-}
-
-// removeLate removes a volume again that Docker was asked for and has not answered: it may
-// finish making it after its task was cleaned up.
-func (e *Engine) removeLate(volume string) {
-	e.workers.Go(func() {
-		for _, wait := range lateVolumeWaits {
-			if !sleep(e.ctx, wait) {
-				return
-			}
-			if err := e.opt.Runtime.RemoveVolume(e.ctx, volume); err != nil && e.ctx.Err() == nil {
-				e.log.Warn("volume of a task that was cleaned up not removed", zap.String("volume", volume), zap.Error(err))
-			}
-		}
-	})
 }
 
 // removeContainer removes a container; one that turns out to run is stopped first.

@@ -98,6 +98,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.ctx = ctx
 	e.eachActor(func(a *actor) { e.spawn(a) })
 	close(e.started)
+	e.resumeLate()
 	e.workers.Go(func() { e.watch(ctx) })
 	e.workers.Go(func() { e.reconcileForever(ctx) })
 	<-ctx.Done()

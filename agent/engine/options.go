@@ -24,6 +24,7 @@ type Options struct {
 	Builder     Builder
 	Credentials Credentials // nil: nothing waits for credentials
 	Pictures    Pictures    // nil: nobody but the reporter is told
+	LateVolumes LateVolumes // nil: forgotten with the process
 	// Hooks make the resources of tasks. Those of a task are made at the same time and
 	// removed in reverse order.
 	Hooks []Hook

@@ -57,6 +57,9 @@ const (
 	// KeyOfficial says what became of the state that the official agent left in the data
 	// directory; it is set once that has been decided.
 	KeyOfficial = "official-state"
+	// KeyLateVolume, with the name of a volume behind it, tells when the task was cleaned up
+	// for which Docker may still be making the volume.
+	KeyLateVolume = "late-volume/"
 
 	keySchema   = "schema"
 	keySequence = "sequence-number"

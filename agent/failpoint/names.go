@@ -15,12 +15,21 @@ var places = map[string][]string{
 	},
 	// Calls to ECS (agent/awsenv).
 	"ecs": {"RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange", "UpdateContainerInstancesState"},
+	// Calls to the services that tasks' resources come from (agent/awsenv), each attempt.
+	"ssm":            {"GetParameters"},
+	"secretsmanager": {"BatchGetSecretValue", "GetSecretValue"},
+	"s3":             {"GetObject"},
+	"ecr":            {"GetAuthorizationToken"},
+	// Calls to credentials-fetcher (agent/resource/gmsa/fetcher), each attempt.
+	"fetcher": {
+		"HealthCheck", "AddKerberosLease", "AddNonDomainJoinedKerberosLease", "RenewNonDomainJoinedKerberosLease", "DeleteKerberosLease",
+	},
 	// Calls of CNI plugins (agent/network/tasknet).
 	"network": {"add-vpc-eni", "add-ecs-bridge", "del-ecs-bridge", "del-vpc-eni", "del-ecs-ipam"},
 	// Resources of tasks (agent/engine).
 	"resource": {"provision", "clean-up"},
 	// Messages of ACS (agent/acs), around what is done about them.
-	"acs": {"connect", "payload", "send", "manifest", "heartbeat"},
+	"acs": {"connect", "payload", "send", "manifest", "heartbeat", "credentials"},
 }
 
 // limited are the limits that a test may shorten: those of all plugins for one task

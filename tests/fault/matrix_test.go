@@ -43,6 +43,8 @@ var skipped = func() map[string]string {
 			out[name] = "for tasks of network mode awsvpc: tests/e2e TestAWSVPCKilledAtFailpoints"
 		case strings.HasPrefix(name, "docker.list-processes."):
 			out[name] = "after a kill in the start of an exec agent: TestKilledWhileTheExecAgentStarts"
+		case slices.Contains(calls(), name), slices.Contains(renewals, name):
+			out[name] = "for tasks with resources of other services: TestKilledWithResources"
 		case slices.Contains(seldom, name):
 			out[name] = "on a full disk and on a Spot instance: TestKilledAtSeldomSteps"
 		}
@@ -66,11 +68,14 @@ func cases() []string {
 	if *whole {
 		return all
 	}
-	return slices.DeleteFunc(all, func(c string) bool {
-		h := fnv.New32a()
-		_, _ = h.Write([]byte(c))
-		return int(h.Sum32()%5) != *part
-	})
+	return slices.DeleteFunc(all, func(c string) bool { return !inPart(c) })
+}
+
+// inPart reports whether a case is among the fifth that is run.
+func inPart(c string) bool {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(c))
+	return int(h.Sum32()%5) == *part
 }
 
 // TestKilledAtEveryFailpoint: the agent is killed there, once, and started again.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"ecsagent/agent/failpoint"
 	"ecsagent/agent/secret"
 )
 
@@ -165,7 +166,17 @@ func (c *Client) within(ctx context.Context, name string, message []byte, hidden
 }
 
 // call makes a call once. What is hidden does not show in an error.
-func (c *Client) call(ctx context.Context, name string, message []byte, hidden secret.String) ([]byte, error) {
+func (c *Client) call(ctx context.Context, name string, message []byte, hidden secret.String) (reply []byte, err error) {
+	if err = failpoint.Before("fetcher", name); err != nil {
+		return nil, err
+	}
+	if reply, err = c.post(ctx, name, message, hidden); err == nil {
+		err = failpoint.After("fetcher", name)
+	}
+	return reply, err
+}
+
+func (c *Client) post(ctx context.Context, name string, message []byte, hidden secret.String) ([]byte, error) {
 	failed := func(err error) ([]byte, error) {
 		var u *url.Error
 		if errors.As(err, &u) {

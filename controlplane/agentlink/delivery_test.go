@@ -244,6 +244,25 @@ func TestAnnouncement(t *testing.T) {
 		b.must(c.Ack(m))
 		b.equal(len(b.within(c, time.Minute, "AttachTaskNetworkInterfacesMessage")), 0)
 		b.equal(len(b.backend.list(&b.backend.acked)), 0)
+
+		b.hub.Announce(instanceARN, wire.Announcement{
+			TaskARN: "t2", TaskClusterARN: cluster, Wait: time.Minute,
+			Attachment: &wire.Attachment{ARN: "a2", Type: "amazonebs", Properties: []wire.Property{{Name: "volumeId", Value: "vol-1"}}},
+		})
+		m = b.expect(c, "ConfirmAttachmentMessage")
+		var volume struct {
+			ContainerInstanceARN, TaskARN string
+			WaitTimeoutMs                 int64
+			Attachment                    wire.Attachment
+		}
+		b.body(m, &volume)
+		b.equal(volume.ContainerInstanceARN, instanceARN)
+		b.equal(volume.TaskARN, "t2")
+		b.equal(volume.WaitTimeoutMs, int64(60000))
+		b.equal(volume.Attachment.ARN+" "+volume.Attachment.Type, "a2 amazonebs")
+		b.equal(volume.Attachment.Properties[0], wire.Property{Name: "volumeId", Value: "vol-1"})
+		b.must(c.Ack(m))
+		b.equal(len(b.within(c, time.Minute, "ConfirmAttachmentMessage")), 0)
 	})
 }
 

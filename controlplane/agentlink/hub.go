@@ -176,20 +176,28 @@ func (h *Hub) Deliver(instanceARN string, p wire.Payload) string {
 	return id
 }
 
-// Announce queues the announcement of a network interface, behind the payloads that are
-// queued already. Like a payload it is sent until the agent has acknowledged it.
+// Announce queues the announcement of a network interface or a volume, behind the payloads
+// that are queued already. Like a payload it is sent until the agent has acknowledged it.
 func (h *Hub) Announce(instanceARN string, a wire.Announcement) {
-	id := uuid.NewString()
-	frame, err := encode(typeAttach, attachMessage{
-		MessageID: id, ClusterARN: clusterARN(instanceARN, ""), ContainerInstanceARN: instanceARN,
-		TaskARN: a.TaskARN, TaskClusterARN: a.TaskClusterARN, GeneratedAt: time.Now().UnixMilli(),
+	id, cluster, now := uuid.NewString(), clusterARN(instanceARN, ""), time.Now().UnixMilli()
+	kind, message := typeAttach, any(attachMessage{
+		MessageID: id, ClusterARN: cluster, ContainerInstanceARN: instanceARN,
+		TaskARN: a.TaskARN, TaskClusterARN: a.TaskClusterARN, GeneratedAt: now,
 		WaitTimeout: a.Wait.Milliseconds(), Interfaces: []wire.NetworkInterface{a.Interface},
 	})
+	if a.Attachment != nil {
+		kind, message = typeConfirm, confirmMessage{
+			MessageID: id, ClusterARN: cluster, ContainerInstanceARN: instanceARN,
+			TaskARN: a.TaskARN, TaskClusterARN: a.TaskClusterARN, GeneratedAt: now,
+			WaitTimeout: a.Wait.Milliseconds(), Attachment: a.Attachment,
+		}
+	}
+	frame, err := encode(kind, message)
 	if err != nil {
 		h.log.Error("announcement cannot be encoded", zap.String("instance", instanceARN), zap.Error(err))
 		return
 	}
-	h.instance(instanceARN).deliver(&parcel{id: id, kind: typeAttach, frame: frame})
+	h.instance(instanceARN).deliver(&parcel{id: id, kind: kind, frame: frame})
 }
 
 // Update asks an agent to stage an update, and to perform it once it has.

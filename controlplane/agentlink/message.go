@@ -14,6 +14,7 @@ const (
 	typeHeartbeatAck   = "HeartbeatAckRequest"
 	typePayload        = "PayloadMessage"
 	typeAttach         = "AttachTaskNetworkInterfacesMessage"
+	typeConfirm        = "ConfirmAttachmentMessage"
 	typeStageUpdate    = "StageUpdateMessage"
 	typePerformUpdate  = "PerformUpdateMessage"
 	typeAck            = "AckRequest"
@@ -61,6 +62,17 @@ type attachMessage struct {
 	GeneratedAt          int64                   `json:"generatedAt"`   // milliseconds since 1970
 	WaitTimeout          int64                   `json:"waitTimeoutMs"` // milliseconds
 	Interfaces           []wire.NetworkInterface `json:"elasticNetworkInterfaces"`
+}
+
+type confirmMessage struct {
+	MessageID            string           `json:"messageId"`
+	ClusterARN           string           `json:"clusterArn"`
+	ContainerInstanceARN string           `json:"containerInstanceArn"`
+	TaskARN              string           `json:"taskArn"`
+	TaskClusterARN       string           `json:"taskClusterArn"`
+	GeneratedAt          int64            `json:"generatedAt"`   // milliseconds since 1970
+	WaitTimeout          int64            `json:"waitTimeoutMs"` // milliseconds
+	Attachment           *wire.Attachment `json:"attachment"`
 }
 
 type updateMessage struct {

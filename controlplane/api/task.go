@@ -147,7 +147,41 @@ type TaskRequest struct {
 	StartedBy            string                `json:"startedBy,omitempty"`
 	Tags                 []Tag                 `json:"tags,omitempty"`
 	TaskDefinition       string                `json:"taskDefinition"`
-	VolumeConfigurations []json.RawMessage     `json:"volumeConfigurations,omitempty"`
+	VolumeConfigurations []VolumeConfiguration `json:"volumeConfigurations,omitempty"`
+}
+
+// VolumeConfiguration configures a volume that a task definition leaves open.
+type VolumeConfiguration struct {
+	Name             string     `json:"name"`
+	ManagedEBSVolume *EBSVolume `json:"managedEBSVolume,omitempty"`
+}
+
+// EBSVolume is a volume that ECS makes for a task.
+type EBSVolume struct {
+	Encrypted                *bool                    `json:"encrypted,omitempty"`
+	FilesystemType           string                   `json:"filesystemType,omitempty"`
+	IOPS                     *int                     `json:"iops,omitempty"`
+	KMSKeyID                 string                   `json:"kmsKeyId,omitempty"`
+	RoleARN                  string                   `json:"roleArn"`
+	SizeInGiB                *int                     `json:"sizeInGiB,omitempty"`
+	SnapshotID               string                   `json:"snapshotId,omitempty"`
+	TagSpecifications        []VolumeTags             `json:"tagSpecifications,omitempty"`
+	TerminationPolicy        *VolumeTerminationPolicy `json:"terminationPolicy,omitempty"`
+	Throughput               *int                     `json:"throughput,omitempty"` // MiB/s
+	VolumeInitializationRate *int                     `json:"volumeInitializationRate,omitempty"`
+	VolumeType               string                   `json:"volumeType,omitempty"`
+}
+
+// VolumeTags are tags of a volume that ECS makes.
+type VolumeTags struct {
+	PropagateTags string `json:"propagateTags,omitempty"`
+	ResourceType  string `json:"resourceType"`
+	Tags          []Tag  `json:"tags,omitempty"`
+}
+
+// VolumeTerminationPolicy says what becomes of a volume when its task ends.
+type VolumeTerminationPolicy struct {
+	DeleteOnTermination bool `json:"deleteOnTermination"`
 }
 
 // NetworkConfiguration belongs to tasks in awsvpc mode.

@@ -14,6 +14,7 @@ import (
 
 	"ecsagent/controlplane/agentlink"
 	"ecsagent/controlplane/awsfolder"
+	"ecsagent/controlplane/disks"
 	"ecsagent/controlplane/service"
 	"ecsagent/controlplane/session"
 	"ecsagent/controlplane/session/broker"
@@ -37,6 +38,8 @@ type Options struct {
 	Account string
 	// IMDS serves instance metadata as well, for agents that are not in external mode.
 	IMDS bool
+	// Volumes, if given, is the folder in which EBS volumes for tasks are made.
+	Volumes string
 	// VPC, if given, makes interfaces for tasks of network mode awsvpc. Its metadata and
 	// log come from here.
 	VPC *vpc.Options
@@ -145,6 +148,13 @@ func (s *Server) compose(ctx context.Context) (err error) {
 			}
 		}()
 	}
+	var volumes *disks.Disks
+	if o.Volumes != "" {
+		if volumes, err = disks.Open(o.Volumes); err != nil {
+			return err
+		}
+		so.Disks = volumes
+	}
 	if o.AgentUpdate != "" {
 		so.Update = s.agentUpdate
 	}
@@ -160,6 +170,11 @@ func (s *Server) compose(ctx context.Context) (err error) {
 	if s.vpc != nil {
 		// What an earlier process left for tasks that are not known any more.
 		if err := s.vpc.Keep(svc.Interfaces()); err != nil {
+			return errors.Join(err, svc.Close())
+		}
+	}
+	if volumes != nil { // likewise
+		if err := volumes.Keep(svc.Volumes()); err != nil {
 			return errors.Join(err, svc.Close())
 		}
 	}

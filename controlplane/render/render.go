@@ -291,7 +291,9 @@ func volume(v *api.Volume) (Volume, error) {
 		out.Type = "fsxWindowsFileServer"
 		out.FSx = &FSxVolume{FileSystemID: v.FSx.FileSystemID, RootDirectory: v.FSx.RootDirectory,
 			AuthorizationConfig: FSxAuthorization(v.FSx.AuthorizationConfig)}
-	case v.S3Files != nil || isTrue(v.ConfiguredAtLaunch):
+	case isTrue(v.ConfiguredAtLaunch):
+		out.Type = ""
+	case v.S3Files != nil:
 		return Volume{}, fmt.Errorf("volume %q needs an attachment, which this control plane does not make", v.Name)
 	default:
 		out.Host = &HostVolume{}

@@ -122,6 +122,14 @@ func TestVolumesThatNeedAttachments(t *testing.T) {
 	in := input(t, "plain.json", "")
 	yes := true
 	in.Definition.Volumes = []api.Volume{{Name: "v", ConfiguredAtLaunch: &yes}}
+	task, err := Render(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := task.Volumes; len(got) != 1 || got[0] != (Volume{Name: "v"}) {
+		t.Errorf("volumes %+v", got) // the attachment has the rest
+	}
+	in.Definition.Volumes = []api.Volume{{Name: "v", S3Files: &api.S3FilesVolume{FileSystemARN: "arn"}}}
 	if _, err := Render(in); err == nil || !strings.Contains(err.Error(), `volume "v" needs an attachment`) {
 		t.Errorf("rendered: %v", err)
 	}

@@ -31,7 +31,8 @@ type Task struct {
 	EnableFaultInjection    bool                  `json:"enableFaultInjection,omitempty"`
 	Proxy                   *Proxy                `json:"proxyConfiguration,omitempty"`
 
-	Interfaces []wire.NetworkInterface `json:"elasticNetworkInterfaces,omitempty"`
+	Interfaces  []wire.NetworkInterface `json:"elasticNetworkInterfaces,omitempty"`
+	Attachments []wire.Attachment       `json:"attachments,omitempty"`
 }
 
 // JSON encodes the task with a desired status and credentials, which change from
@@ -164,7 +165,7 @@ type RestartPolicy struct {
 // Volume is a volume of a Task (docs/spec/01 section 2.9.5).
 type Volume struct {
 	Name   string        `json:"name"`
-	Type   string        `json:"type"`
+	Type   string        `json:"type,omitempty"` // empty: an attachment has the rest
 	Host   *HostVolume   `json:"host,omitempty"`
 	Docker *DockerVolume `json:"dockerVolumeConfiguration,omitempty"`
 	EFS    *EFSVolume    `json:"efsVolumeConfiguration,omitempty"`

@@ -111,7 +111,7 @@ func (c *committer) write(batches []batch) error {
 }
 
 func (c *committer) dispatch(b *batch) {
-	c.s.changeInterfaces(b)
+	c.s.changeAttachments(b)
 	if len(b.deliveries) == 0 && len(b.attach) == 0 && len(b.updates) == 0 && len(b.disconnects) == 0 {
 		return
 	}

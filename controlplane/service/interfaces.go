@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/zap"
 
 	"ecsagent/controlplane/api"
 	"ecsagent/controlplane/wire"
@@ -53,18 +53,19 @@ type eni struct {
 	Until     time.Time // when the task gives up waiting for it
 }
 
-// id is the attachment's, which is the last part of its ARN.
-func (e *eni) id() string {
-	return e.Interface.AttachmentARN[strings.LastIndexByte(e.Interface.AttachmentARN, '/')+1:]
+// idOf is the id of an attachment, which is the last part of its ARN.
+func idOf(attachmentARN string) string {
+	return attachmentARN[strings.LastIndexByte(attachmentARN, '/')+1:]
 }
 
 // show adds the interface to what users see of the task.
 func (e *eni) show(v *api.Task) {
-	a := api.Attachment{ID: e.id(), Type: "ElasticNetworkInterface", Status: e.Status, Details: []api.KeyValue{
+	id := idOf(e.Interface.AttachmentARN)
+	a := api.Attachment{ID: id, Type: "ElasticNetworkInterface", Status: e.Status, Details: []api.KeyValue{
 		{Name: "subnetId", Value: e.Subnet}, {Name: "networkInterfaceId", Value: e.Interface.EC2ID},
 		{Name: "macAddress", Value: e.Interface.MAC}, {Name: "privateDnsName", Value: e.Interface.DNSName},
 	}}
-	shown := api.NetworkInterface{AttachmentID: e.id()}
+	shown := api.NetworkInterface{AttachmentID: id}
 	if len(e.Interface.IPv4) > 0 {
 		shown.IPv4Address = e.Interface.IPv4[0].Address
 		a.Details = append(a.Details, api.KeyValue{Name: "privateIPv4Address", Value: shown.IPv4Address})
@@ -72,7 +73,7 @@ func (e *eni) show(v *api.Task) {
 	if len(e.Interface.IPv6) > 0 {
 		shown.IPv6Address = e.Interface.IPv6[0].Address
 	}
-	v.Attachments = []api.Attachment{a}
+	v.Attachments = append(slices.Clone(v.Attachments), a)
 	if e.Status == eniAttaching {
 		return
 	}
@@ -88,17 +89,6 @@ func (e *eni) place() (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	return netip.AddrFrom4([4]byte(mac[2:])), true
-}
-
-// provisioning reports whether the task waits for its interface.
-func (tk *task) provisioning() bool {
-	return tk.ENI != nil && tk.ENI.Status == eniAttaching && !tk.isStopped()
-}
-
-// announced is an interface to make and to tell an agent of.
-type announced struct {
-	instance     string
-	announcement wire.Announcement
 }
 
 // usedAddresses are those of tasks that have not stopped.
@@ -197,75 +187,6 @@ func hostOf(p netip.Prefix, n int) netip.Addr {
 	var b [4]byte
 	binary.BigEndian.PutUint32(b[:], number(p.Masked().Addr())+uint32(n))
 	return netip.AddrFrom4(b)
-}
-
-// attach has the task's interface made and its agent told of it. The task stops when the
-// agent has not confirmed it in time.
-func (t *tx) attach(tk *task) {
-	left := max(0, tk.ENI.Until.Sub(t.now))
-	t.batch.attach = append(t.batch.attach, announced{tk.Task.ContainerInstanceARN, wire.Announcement{
-		TaskARN: tk.Task.TaskARN, TaskClusterARN: tk.Task.ClusterARN, Wait: max(left, time.Millisecond), Interface: tk.ENI.Interface,
-	}})
-	arn := tk.Task.TaskARN
-	t.s.state.waits[arn] = time.AfterFunc(left, func() { t.s.giveUp(arn, reasonNoInterface) })
-}
-
-// giveUp ends a task that still waits for its interface.
-func (s *Service) giveUp(arn, reason string) {
-	s.apply(func(t *tx) {
-		if tk := s.state.tasks[arn]; tk != nil && tk.provisioning() {
-			t.finishTask(tk, reason)
-		}
-	})
-}
-
-// attached takes an agent's report of an attachment. The task's payload goes out once its
-// interface is there.
-func (t *tx) attached(tk *task, a api.AttachmentStateChange) {
-	if !tk.provisioning() || a.AttachmentARN != tk.ENI.Interface.AttachmentARN || a.Status != eniAttached {
-		return
-	}
-	t.stopWaiting(tk)
-	tk.ENI.Status = eniAttached
-	t.advance(tk, api.StatusPending)
-	t.deliver(tk)
-}
-
-// detach gives the interface of a task that has stopped back.
-func (t *tx) detach(tk *task) {
-	if tk.ENI == nil {
-		return
-	}
-	t.stopWaiting(tk)
-	tk.ENI.Status = eniDeleted
-	t.batch.detach = append(t.batch.detach, tk.ENI.Interface.MAC)
-}
-
-func (t *tx) stopWaiting(tk *task) {
-	if timer := t.s.state.waits[tk.Task.TaskARN]; timer != nil {
-		timer.Stop()
-		delete(t.s.state.waits, tk.Task.TaskARN)
-	}
-}
-
-// changeInterfaces makes and removes the devices of a batch. A task whose device cannot
-// be made stops with the reason.
-func (s *Service) changeInterfaces(b *batch) {
-	if s.opts.VPC == nil {
-		return
-	}
-	for _, mac := range b.detach {
-		if err := s.opts.VPC.Detach(mac); err != nil {
-			s.log.Error("network interface not detached", zap.String("mac", mac), zap.Error(err))
-		}
-	}
-	for i := range b.attach {
-		a := &b.attach[i].announcement
-		if err := s.opts.VPC.Attach(a.Interface); err != nil {
-			s.log.Error("network interface not attached", zap.String("task", a.TaskARN), zap.String("mac", a.Interface.MAC), zap.Error(err))
-			s.giveUp(a.TaskARN, "Network interface not attached: "+err.Error())
-		}
-	}
 }
 
 // Interfaces lists the MAC addresses of the interfaces that tasks have.

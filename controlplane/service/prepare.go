@@ -31,6 +31,9 @@ func (s *Service) prepare(req *api.TaskRequest, launchType string) (*launch, err
 	if err := l.check(); err != nil {
 		return nil, err
 	}
+	if l.volume, err = s.checkVolumes(req, &d.TaskDefinition); err != nil {
+		return nil, err
+	}
 	if l.group == "" {
 		l.group = "family:" + d.Family
 	}
@@ -86,8 +89,6 @@ func (l *launch) check() error {
 		return api.Invalid("referenceId can have at most 1024 characters.")
 	case !slices.Contains([]string{"", "NONE", "TASK_DEFINITION"}, req.PropagateTags):
 		return api.Invalid("Invalid value '%s' for propagateTags.", clip(req.PropagateTags))
-	case len(req.VolumeConfigurations) > 0:
-		return api.Errorf(api.UnsupportedFeatureException, "The local ECS does not support volumes configured at launch.")
 	}
 	vpc := l.definition.NetworkMode == api.NetworkVPC
 	given := req.NetworkConfiguration != nil && len(req.NetworkConfiguration.AWSVPCConfiguration) > 0

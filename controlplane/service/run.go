@@ -30,6 +30,7 @@ type launch struct {
 	launchType  string                 // as asked; may be empty
 	group       string
 	tags        []api.Tag
+	volume      *api.VolumeConfiguration // nil: the task definition leaves none open
 	clientToken string
 	hash        string
 }
@@ -239,13 +240,16 @@ func (s *Service) create(t *tx, l *launch, in *instance, gpus []string) (*task, 
 		}
 		payload.Interfaces = []wire.NetworkInterface{tk.ENI.Interface}
 	}
+	if tk.Disk = s.newDisk(id, l.cluster.Name, l.volume); tk.Disk != nil {
+		payload.Attachments = []wire.Attachment{tk.Disk.Attachment}
+	}
 	tk.size(d, payload)
 	s.state.seq = tk.Seq
 	s.state.tasks[arn] = tk
 	in.tasks[arn] = tk
 	t.taskChanged(tk)
-	if tk.ENI != nil {
-		t.attach(tk) // it goes on when the agent has seen the interface
+	if tk.provisioning() {
+		t.attach(tk) // it goes on when the agent has seen what is attached
 		return tk, nil
 	}
 	t.advance(tk, api.StatusPending) // nothing has to be provisioned

@@ -91,7 +91,7 @@ func TestRefusedRequests(t *testing.T) {
 		"strategy":           {m{"taskDefinition": "web", "placementStrategy": []m{{"type": "guess"}}}, "InvalidParameterException", ""},
 		"group":              {m{"taskDefinition": "web", "group": "service:x"}, "InvalidParameterException", "Invalid namespace for group."},
 		"tags":               {m{"taskDefinition": "web", "tags": []m{{"key": "", "value": ""}}}, "InvalidParameterException", ""},
-		"volumes":            {m{"taskDefinition": "web", "volumeConfigurations": []m{{"name": "x"}}}, "UnsupportedFeatureException", ""},
+		"volumes":            {m{"taskDefinition": "web", "volumeConfigurations": []m{{"name": "x"}}}, "InvalidParameterException", ""},
 		"providers":          {m{"taskDefinition": "web", "capacityProviderStrategy": []m{{"capacityProvider": "x"}}}, "UnsupportedFeatureException", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -52,9 +52,11 @@ type Options struct {
 	Keep            time.Duration // DefaultKeep
 	// VPC gives tasks of network mode awsvpc their interfaces; nil: none are placed.
 	VPC VPC
+	// Disks gives tasks their EBS volumes; nil: such tasks are refused.
+	Disks Disks
 	// Update is the agent that UpdateContainerAgent puts on an instance; nil: there is none.
 	Update func() (wire.Update, error)
-	// AttachWait is how long a task waits for its interface; DefaultAttachWait.
+	// AttachWait is how long a task waits for its interface and its volume; DefaultAttachWait.
 	AttachWait time.Duration
 	// Sessions are the ways into containers; nil: ExecuteCommand is refused.
 	Sessions Sessions
@@ -93,7 +95,7 @@ func (o Options) withDefaults() Options {
 // wait for the network. It returns the message id that PayloadAcked will name.
 type Dispatcher interface {
 	Deliver(instanceARN string, p wire.Payload) (messageID string)
-	// Announce tells an agent of a network interface. It must not wait either.
+	// Announce tells an agent of a network interface or a volume. It must not wait either.
 	Announce(instanceARN string, a wire.Announcement)
 	// Update tells an agent of another version of it. It must not wait either.
 	Update(instanceARN string, u wire.Update)

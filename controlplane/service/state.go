@@ -130,6 +130,8 @@ type task struct {
 
 	// ENI is the task's own network interface; nil for tasks in other network modes.
 	ENI *eni `json:",omitempty"`
+	// Disk is the task's EBS volume; nil for tasks without one.
+	Disk *disk `json:",omitempty"`
 
 	ClientToken    string    `json:",omitempty"`
 	RequestHash    string    `json:",omitempty"`
@@ -153,6 +155,9 @@ func (tk *task) view(tags bool) api.Task {
 	v.Containers = slices.Clone(v.Containers)
 	if tk.ENI != nil {
 		tk.ENI.show(&v)
+	}
+	if tk.Disk != nil {
+		tk.Disk.show(&v)
 	}
 	if !tags {
 		v.Tags = []api.Tag{}

@@ -136,9 +136,20 @@ func (s *Service) submitContainerStateChange(in *api.SubmitContainerStateChangeR
 	})
 }
 
-// submitAttachmentStateChanges takes reports of attachments. The local ECS makes
-// no attachments, so there is nothing to change.
-func (s *Service) submitAttachmentStateChanges(*api.SubmitAttachmentStateChangesRequest) (*api.Acknowledgment, error) {
+// submitAttachmentStateChanges takes reports of volumes. One of an attachment that is not
+// known, or of a task that has stopped, changes nothing.
+func (s *Service) submitAttachmentStateChanges(in *api.SubmitAttachmentStateChangesRequest) (*api.Acknowledgment, error) {
 	ack := acknowledged
-	return &ack, nil
+	return &ack, s.update(func(t *tx) error {
+		for _, a := range in.Attachments {
+			for _, instance := range s.state.instances {
+				for _, tk := range instance.tasks {
+					if tk.Disk != nil && tk.Disk.Attachment.ARN == a.AttachmentARN {
+						t.attached(tk, a)
+					}
+				}
+			}
+		}
+		return nil
+	})
 }

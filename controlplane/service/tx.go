@@ -169,6 +169,7 @@ type batch struct {
 	deliveries  []delivery
 	attach      []announced
 	detach      []string // MAC addresses
+	release     []released
 	updates     []updated
 	disconnects []string
 	events      []Event
@@ -176,7 +177,7 @@ type batch struct {
 }
 
 func (b *batch) empty() bool {
-	return len(b.deliveries) == 0 && len(b.attach) == 0 && len(b.detach) == 0 && len(b.updates) == 0 && len(b.disconnects) == 0 && len(b.events) == 0
+	return len(b.deliveries) == 0 && len(b.attach) == 0 && len(b.detach) == 0 && len(b.release) == 0 && len(b.updates) == 0 && len(b.disconnects) == 0 && len(b.events) == 0
 }
 
 // deliver adds a task to the payload of its instance.

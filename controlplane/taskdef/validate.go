@@ -38,8 +38,9 @@ type checker struct {
 	def        *api.RegisterTaskDefinitionRequest
 	containers map[string]*api.ContainerDefinition
 	volumes    map[string]bool
-	cpu        int // of the task, in CPU units
-	memory     int // of the task, in MiB
+	atLaunch   string // the volume that is configured at launch
+	cpu        int    // of the task, in CPU units
+	memory     int    // of the task, in MiB
 	problems   []Problem
 }
 

@@ -20,6 +20,12 @@ func (c *checker) taskVolumes() {
 			c.bad(field+".name", "Volume names must be unique: '%s' is used more than once.", clip(v.Name))
 		}
 		c.volumes[v.Name] = true
+		if isTrue(v.ConfiguredAtLaunch) {
+			if c.atLaunch != "" {
+				c.bad(field+".configuredAtLaunch", "Only one volume can be configured at launch: '%s' and '%s' are marked.", clip(c.atLaunch), clip(v.Name))
+			}
+			c.atLaunch = v.Name
+		}
 		kinds := 0
 		for _, given := range []bool{v.Host != nil, v.Docker != nil, v.EFS != nil, v.S3Files != nil, v.FSx != nil, isTrue(v.ConfiguredAtLaunch)} {
 			if given {

@@ -46,6 +46,10 @@ func TestValidate(t *testing.T) {
 		{"", `"logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "g", "awslogs-region": "r"}}`, ""},
 		{`"networkMode": "awsvpc", "cpu": "256", "memory": "512", "requiresCompatibilities": ["FARGATE"]`, "", ""},
 
+		{`"volumes": [{"name": "v", "configuredAtLaunch": true}, {"name": "w", "configuredAtLaunch": false}]`, "", ""},
+		{`"volumes": [{"name": "v", "configuredAtLaunch": true}, {"name": "w", "configuredAtLaunch": true}]`, "",
+			"volumes[1].configuredAtLaunch: Only one volume can be configured at launch: 'v' and 'w' are marked."},
+
 		{`"family": ""`, "", "family: Family should not be null or empty."},
 		{`"family": "a b"`, "", "family: Invalid family 'a b'"},
 		{`"family": "` + strings.Repeat("x", 256) + `"`, "", "family: Invalid family"},

@@ -23,13 +23,28 @@ type Update struct {
 	Signature string `json:"signature"` // SHA-256 in lower-case hexadecimal
 }
 
-// Announcement tells an agent that a network interface for a task will appear, and until
-// when the agent may confirm it (docs/spec/05 section 2.2).
+// Announcement tells an agent that a network interface or a volume for a task will appear,
+// and until when the agent may confirm it (docs/spec/05 section 2.2, 01 section 2.8.4).
 type Announcement struct {
 	TaskARN        string
 	TaskClusterARN string
 	Wait           time.Duration
 	Interface      NetworkInterface
+	Attachment     *Attachment // nil: it is the Interface
+}
+
+// Attachment is what is attached to an instance for a task, other than interfaces, as agents
+// read it (docs/spec/01 sections 2.8.4 and 2.9.8).
+type Attachment struct {
+	ARN        string     `json:"attachmentArn"`
+	Type       string     `json:"attachmentType"`
+	Properties []Property `json:"attachmentProperties"`
+}
+
+// Property is one of an Attachment.
+type Property struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // NetworkInterface is an elastic network interface as agents read it (docs/spec/05

@@ -51,7 +51,7 @@ func outcome(t *testing.T, name string) []byte {
 	if code := cli.Main(t.Context(), env, []string{"render", filepath.Join("definitions", name+".json")}); code != cli.ExitOK {
 		return append([]byte("refused by ECS:\n"), refused.Bytes()...)
 	}
-	raws, err := explain.Read(withInterface(t, rendered.Bytes()))
+	raws, err := explain.Read(withAttachments(t, rendered.Bytes()))
 	if err != nil || len(raws) != 1 {
 		t.Fatalf("%d tasks: %v", len(raws), err)
 	}
@@ -70,20 +70,34 @@ func outcome(t *testing.T, name string) []byte {
 	return text.Bytes()
 }
 
-// withInterface gives a task of mode awsvpc what ECS makes for it when it is placed.
-func withInterface(t *testing.T, rendered []byte) []byte {
+// withAttachments gives a task what ECS attaches for it when it is placed: an interface in
+// mode awsvpc, and the volumes that are configured at launch.
+func withAttachments(t *testing.T, rendered []byte) []byte {
 	t.Helper()
 	var spec map[string]any
 	if err := json.Unmarshal(rendered, &spec); err != nil {
 		t.Fatal(err)
 	}
-	if spec["networkMode"] != "awsvpc" {
-		return rendered
+	if spec["networkMode"] == "awsvpc" {
+		spec["elasticNetworkInterfaces"] = []map[string]any{{
+			"attachmentArn": "arn:aws:ecs:us-west-2:111122223333:attachment/1", "ec2Id": "eni-1", "macAddress": "02:00:00:00:00:01",
+			"ipv4Addresses": []map[string]any{{"primary": true, "privateAddress": "10.0.0.5"}}, "subnetGatewayIpv4Address": "10.0.0.1/24",
+		}}
 	}
-	spec["elasticNetworkInterfaces"] = []map[string]any{{
-		"attachmentArn": "arn:aws:ecs:us-west-2:111122223333:attachment/1", "ec2Id": "eni-1", "macAddress": "02:00:00:00:00:01",
-		"ipv4Addresses": []map[string]any{{"primary": true, "privateAddress": "10.0.0.5"}}, "subnetGatewayIpv4Address": "10.0.0.1/24",
-	}}
+	var attachments []map[string]any
+	for _, v := range spec["volumes"].([]any) {
+		if v := v.(map[string]any); v["type"] == nil {
+			attachments = append(attachments, map[string]any{
+				"attachmentArn": "arn:aws:ecs:us-west-2:111122223333:attachment/2", "attachmentType": "amazonebs", "attachmentProperties": []map[string]any{
+					{"name": "volumeId", "value": "vol-1"}, {"name": "volumeName", "value": v["name"]}, {"name": "sourceVolumeHostPath", "value": "task_vol-1"},
+					{"name": "volumeSizeGib", "value": "20"}, {"name": "deviceName", "value": "/dev/xvdba"}, {"name": "fileSystem", "value": "xfs"},
+				},
+			})
+		}
+	}
+	if attachments != nil {
+		spec["attachments"] = attachments
+	}
 	text, err := json.Marshal(spec)
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,8 @@ type ECS struct {
 	Network map[string]any
 	// ExecuteCommand has Run ask for ECS Exec.
 	ExecuteCommand bool
+	// Volumes are the volumes that Run configures; nil: none.
+	Volumes []map[string]any
 
 	mu  sync.Mutex
 	ran []string // ARNs of the tasks that Run started
@@ -53,7 +55,7 @@ type Task struct {
 	ExecutionStoppedAt   Time         `json:"executionStoppedAt"`
 }
 
-// Attachment is the network interface of a Task.
+// Attachment is the network interface or the volume of a Task.
 type Attachment struct {
 	ID      string `json:"id"`
 	Status  string `json:"status"`
@@ -61,6 +63,16 @@ type Attachment struct {
 		Name  string `json:"name"`
 		Value string `json:"value"`
 	} `json:"details"`
+}
+
+// Detail returns a detail of the attachment by its name; empty if there is none.
+func (a Attachment) Detail(name string) string {
+	for _, d := range a.Details {
+		if d.Name == name {
+			return d.Value
+		}
+	}
+	return ""
 }
 
 // Interface returns the address and the MAC address of the task's network interface.
@@ -161,6 +173,9 @@ func (e *ECS) Run(ctx context.Context, definitionARN string, count int) ([]Task,
 	request := map[string]any{"cluster": e.Cluster, "taskDefinition": definitionARN, "count": count}
 	if e.Network != nil {
 		request["networkConfiguration"] = e.Network
+	}
+	if e.Volumes != nil {
+		request["volumeConfigurations"] = e.Volumes
 	}
 	if e.ExecuteCommand {
 		request["enableExecuteCommand"] = true

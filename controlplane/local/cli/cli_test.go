@@ -150,6 +150,10 @@ func TestRunPsStop(t *testing.T) {
 	b.matches(r.out, `(?m)s  [0-9a-f]{8}  web:1 +PENDING$`)
 	b.matches(r.out, `(?m)s  [0-9a-f]{8}  web:1 +RUNNING +app 127\.0\.0\.1:50001->8080/tcp$`)
 
+	disk := strings.Replace(web, "{", `{"volumes": [{"name": "data", "configuredAtLaunch": true}],`, 1)
+	b.matches(b.run(cli.ExitFailed, "run", file(t, disk), "--volume", "data=1,ext4").err, "makes no EBS volumes: `ecs-local up --volumes FOLDER` does")
+	b.matches(b.run(cli.ExitFailed, "run", file(t, disk)).err, "volumeConfigurations must configure the volume 'data'")
+
 	tasks := b.tasks()
 	if len(tasks) != 1 || tasks[0].LastStatus != "RUNNING" {
 		t.Fatalf("got %+v", tasks)
@@ -266,6 +270,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"run", "/does/not/exist"}, `read task definition: open /does/not/exist`},
 		{[]string{"run", file(t, web), "--count", "0"}, `at least one`},
 		{[]string{"run", file(t, web), "--env", "A"}, `write NAME=VALUE`},
+		{[]string{"run", file(t, web), "--volume", "data"}, `--volume "data": write NAME=GIB or NAME=GIB,FILESYSTEM, such as data=10,ext4`},
+		{[]string{"run", file(t, web), "--volume", "=1"}, `write NAME=GIB`},
 		{[]string{"run", file(t, "{\n\"family\": 7}")}, `task.json:2:\d+: family: `},
 		{[]string{"ps", "--output", "xml"}, `use text or json`},
 		{[]string{"stop"}, `name the tasks to stop, or use --all`},

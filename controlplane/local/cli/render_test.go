@@ -55,7 +55,7 @@ func TestRenderForms(t *testing.T) {
 			t.Errorf("%s is not in %s%s", want, done.out, done.err)
 		}
 	}
-	if err := os.WriteFile(file, []byte(`{"family": "f", "volumes": [{"name": "v", "configuredAtLaunch": true}],
+	if err := os.WriteFile(file, []byte(`{"family": "f", "volumes": [{"name": "v", "s3filesVolumeConfiguration": {"fileSystemArn": "arn:aws:s3files:us-east-1:000000000000:file-system/fs-1"}}],
 		"containerDefinitions": [{"name": "a", "image": "i", "memory": 8}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,7 @@ type runFlags struct {
 	wait   bool
 	detach bool
 	exec   bool
+	volume string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -51,6 +53,7 @@ of them failed.`,
 	flags.IntVarP(&f.count, "count", "n", 1, "how many `TASKS` to run")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "`NAME=VALUE` for every container; may be repeated")
 	flags.BoolVar(&f.exec, "enable-execute-command", false, "let commands be sent into the containers, see `ecs-local exec --help`")
+	flags.StringVar(&f.volume, "volume", "", "`NAME=GIB[,FILESYSTEM]` of the EBS volume that the definition marks with configuredAtLaunch")
 	flags.BoolVarP(&f.wait, "wait", "w", false, "wait until the tasks have stopped")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "do not wait at all")
 	cmd.MarkFlagsMutuallyExclusive("wait", "detach")
@@ -62,6 +65,10 @@ func (a *app) run(ctx context.Context, stdin io.Reader, name string, f runFlags)
 		return usagef("--count %d: run at least one task", f.count)
 	}
 	env, err := environment(f.env)
+	if err != nil {
+		return err
+	}
+	volumes, err := volumeAtLaunch(f.volume)
 	if err != nil {
 		return err
 	}
@@ -82,7 +89,7 @@ func (a *app) run(ctx context.Context, stdin io.Reader, name string, f runFlags)
 	if err := c.Call(ctx, "RegisterTaskDefinition", def, &registered); err != nil {
 		return err
 	}
-	req := api.RunTaskRequest{TaskRequest: api.TaskRequest{Cluster: a.cluster, TaskDefinition: registered.TaskDefinition.TaskDefinitionARN, StartedBy: "ecs-local", EnableExecuteCommand: f.exec}}
+	req := api.RunTaskRequest{TaskRequest: api.TaskRequest{Cluster: a.cluster, TaskDefinition: registered.TaskDefinition.TaskDefinitionARN, StartedBy: "ecs-local", EnableExecuteCommand: f.exec, VolumeConfigurations: volumes}}
 	if def.NetworkMode == api.NetworkVPC {
 		// The local ECS has one subnet, if any.
 		req.NetworkConfiguration = &api.NetworkConfiguration{AWSVPCConfiguration: []byte(`{"subnets":["local"]}`)}
@@ -201,6 +208,23 @@ func environment(pairs []string) ([]api.KeyValue, error) {
 		env = append(env, api.KeyValue{Name: name, Value: value})
 	}
 	return env, nil
+}
+
+// infrastructureRole stands for the role with which ECS would manage volumes.
+const infrastructureRole = "arn:aws:iam::000000000000:role/ecsInfrastructureRole"
+
+// volumeAtLaunch reads NAME=GIB[,FILESYSTEM]; empty: there is none.
+func volumeAtLaunch(text string) ([]api.VolumeConfiguration, error) {
+	if text == "" {
+		return nil, nil
+	}
+	name, rest, _ := strings.Cut(text, "=")
+	size, fileSystem, _ := strings.Cut(rest, ",")
+	gib, err := strconv.Atoi(size)
+	if err != nil || name == "" {
+		return nil, usagef("--volume %q: write NAME=GIB or NAME=GIB,FILESYSTEM, such as data=10,ext4", text)
+	}
+	return []api.VolumeConfiguration{{Name: name, ManagedEBSVolume: &api.EBSVolume{SizeInGiB: &gib, FilesystemType: fileSystem, RoleARN: infrastructureRole}}}, nil
 }
 
 func readDefinition(name string, stdin io.Reader) (*api.RegisterTaskDefinitionRequest, error) {

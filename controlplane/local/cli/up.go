@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"ecsagent/controlplane/disks"
 	"ecsagent/controlplane/local"
 	"ecsagent/controlplane/local/client"
 	"ecsagent/controlplane/service"
@@ -41,6 +42,7 @@ type upFlags struct {
 	vpcHost    string
 	attachWait time.Duration
 	services   string
+	volumes    string
 	exec       string
 	// agentUpdate is the file of another agent.
 	agentUpdate string
@@ -114,8 +116,9 @@ AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL_S3 and AWS_ENDPOINT_URL_ECR.`
 	flags.StringVar(&f.vpcSubnet6, "vpc-subnet6", "", "`GATEWAY/64` of the subnet's IPv6 addresses, such as "+vpc.DefaultSubnet6+"; none without it")
 	flags.BoolVar(&f.vpcOnly6, "vpc-ipv6-only", false, "give tasks no IPv4 address in the subnet")
 	flags.StringVar(&f.vpcHost, "vpc-host", "", "`FILE` of the agent's network namespace, when it is not this one")
-	flags.DurationVar(&f.attachWait, "vpc-attach-wait", service.DefaultAttachWait, "`TIME` that an agent has to see a task's network interface; then the task is stopped")
+	flags.DurationVar(&f.attachWait, "vpc-attach-wait", service.DefaultAttachWait, "`TIME` that an agent has to see a task's network interface or EBS volume; then the task is stopped")
 	flags.StringVar(&f.services, "services", "", "`FOLDER` from which Parameter Store, Secrets Manager, S3 and the tokens of ECR are served too")
+	flags.StringVar(&f.volumes, "volumes", "", "`FOLDER` in which EBS volumes for tasks are made, each a sparse file behind a loop device (Linux, as root)")
 	flags.StringVar(&f.agentUpdate, "agent-update", "", "`FILE` that UpdateContainerAgent puts on instances: the agent's image, as make package builds it")
 	flags.StringVar(&f.exec, "exec", "", "`FOLDER` for ECS Exec: an agent for containers is installed in it (Linux)")
 	flags.DurationVar(&f.credentialsLife, "credentials-life", service.DefaultCredentialsLife, "`TIME` that the credentials of task roles last; they are renewed at half of it")
@@ -162,7 +165,7 @@ func (a *app) serve(ctx context.Context, f upFlags) error {
 		return err
 	}
 	srv, err := local.Start(ctx, local.Options{
-		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, VPC: network, Services: f.services, Exec: f.exec, AgentUpdate: f.agentUpdate, Version: a.Version, Log: log,
+		Listen: f.listen, DataDir: f.dataDir, Region: f.region, Account: f.account, IMDS: f.imds, VPC: network, Services: f.services, Volumes: f.volumes, Exec: f.exec, AgentUpdate: f.agentUpdate, Version: a.Version, Log: log,
 		Service: service.Options{CredentialsLife: f.credentialsLife, AttachWait: f.attachWait},
 	})
 	if err != nil {
@@ -236,6 +239,9 @@ Start an agent on this machine, as root:
 	}
 	if f.services != "" {
 		a.printf("and with parameters, secrets and objects from %s:\n  AWS_ENDPOINT_URL=%s\n", f.services, url)
+	}
+	if f.volumes != "" {
+		a.printf("and with EBS volumes, in EC2 mode, with the volume plugin on a host that has /mnt/ecs/ebs:\n  ecs-init volume-plugin --sys %s\n", disks.Sys(f.volumes))
 	}
 	if f.exec != "" {
 		agents, logs, _ := session.Folders(f.exec)
@@ -332,9 +338,12 @@ func childArgs(f upFlags) []string {
 		if f.vpcHost != "" {
 			args = append(args, "--vpc-host", f.vpcHost)
 		}
-		if f.attachWait != service.DefaultAttachWait {
-			args = append(args, "--vpc-attach-wait", f.attachWait.String())
-		}
+	}
+	if f.attachWait != service.DefaultAttachWait {
+		args = append(args, "--vpc-attach-wait", f.attachWait.String())
+	}
+	if f.volumes != "" {
+		args = append(args, "--volumes", f.volumes)
 	}
 	if f.services != "" {
 		args = append(args, "--services", f.services)

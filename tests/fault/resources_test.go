@@ -32,11 +32,12 @@ var served = map[string]string{
 	"ssm/db": "canary-one", "secrets/app": `{"key":"canary-two"}`, "secrets/more": "four", "s3/files/app.env": "THREE=canary-three\n", "s3/files/extra.conf": "[FILTER]\n    Name mine\n",
 	"ssm/account": spec("Web", ""), "s3/files/alone": spec("Alone", `,"HostAccountConfig":{"PluginInput":{"CredentialArn":"`+secretARN+`user"}}`),
 	"secrets/user": `{"username":"svc","password":"canary-two","domainName":"contoso.com"}`, "ecr/000000000000": `{"password":"canary-one"}`,
+	"secrets/registry": `{"username":"someone","password":"canary-three"}`,
 }
 
 // rich is a task with secrets of both services, a file of variables, a FireLens container
 // with a part of its configuration from S3, tickets of managed service accounts on a host in
-// a domain and in none, and an image of ECR. Its end tells whether all of it was there; the
+// a domain and in none, an image of ECR, and one of a registry with a password. Its end tells whether all of it was there; the
 // values do not stand in the definition, which the state file has.
 func rich(s *lab.Site, family string) M {
 	const ticket = "/var/credentials-fetcher/krbdir/krb5cc"

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -77,7 +80,7 @@ func (s *stand) letters() (list []string, _ error) {
 
 func newHook(t *testing.T) (*Hook, *stand) {
 	t.Helper()
-	s := &stand{value: `{"username":"svc","password":"pass word"}`, name: "amznfsx1.corp.example.com", drives: map[string]string{}}
+	s := newStand()
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Amz-Target") != "AWSSimbaAPIService_v20180301.DescribeFileSystems" || !strings.Contains(r.Header.Get("Authorization"), "/eu-west-1/fsx/aws4_request") {
 			t.Errorf("called for %v", r.Header)
@@ -85,10 +88,19 @@ func newHook(t *testing.T) (*Hook, *stand) {
 		_, _ = fmt.Fprintf(w, `{"FileSystems":[{"FileSystemId":"fs-1","DNSName":%q}]}`, s.name)
 	}))
 	t.Cleanup(service.Close)
-	h := New(Options{
-		JSONOptions: awsenv.JSONOptions{HTTP: service.Client(), Getenv: func(name string) string {
+	return s.hook(service.Client(), service.URL), s
+}
+
+func newStand() *stand {
+	return &stand{value: `{"username":"svc","password":"pass word"}`, name: "amznfsx1.corp.example.com", drives: map[string]string{}}
+}
+
+// hook is one that asks FSx at an address.
+func (s *stand) hook(client *http.Client, fsx string) *Hook {
+	return New(Options{
+		JSONOptions: awsenv.JSONOptions{HTTP: client, Getenv: func(name string) string {
 			if name == "AWS_ENDPOINT_URL_FSX" {
-				return service.URL
+				return fsx
 			}
 			return ""
 		}, Credentials: func(id string) aws.CredentialsProvider {
@@ -99,7 +111,6 @@ func newHook(t *testing.T) (*Hook, *stand) {
 		}},
 		Region: "eu-west-1", Parameters: s, Secrets: s, Drives: Commands{Letters: s.letters, Run: s.run},
 	})
-	return h, s
 }
 
 func snapshot(edit func(*task.FSxVolume)) *task.Snapshot {
@@ -147,6 +158,61 @@ func TestVolume(t *testing.T) {
 				t.Errorf("%v %v", s.drives, err)
 			}
 		}
+	}
+}
+
+// answers play FSx: they answer in turn, "status body", and the last one stays; "slow" answers
+// nothing.
+type answers struct {
+	list  []string
+	calls int
+}
+
+func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer := a.list[min(a.calls, len(a.list)-1)]
+	a.calls++
+	if answer == "slow" {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	status, body, _ := strings.Cut(answer, " ")
+	code, err := strconv.Atoi(status)
+	return &http.Response{StatusCode: code, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, err
+}
+
+// TestFaults: what FSx says when it does not say where a file system is. What passes is waited
+// for; of what does not, the task tells, and no letter is taken.
+func TestFaults(t *testing.T) {
+	const found = `200 {"FileSystems":[{"FileSystemId":"fs-1","DNSName":"amznfsx1.corp.example.com"}]}`
+	refused := func(code string) string { return `400 {"__type":"` + code + `","message":"said FSx"}` }
+	for _, tt := range []struct {
+		name    string
+		answers []string
+		want    string // empty: the volume is there
+		calls   int
+	}{
+		{"denied", []string{refused("AccessDeniedException")}, "call fsx DescribeFileSystems: AccessDeniedException: said FSx", 1},
+		{"throttled, then right", []string{refused("ThrottlingException"), "500 {}", found}, "", 3},
+		{"throttled for ever", []string{refused("ThrottlingException")}, "ThrottlingException: said FSx", attempts},
+		{"slow, then right", []string{"slow", found}, "", 2},
+		{"slow for ever", []string{"slow"}, "call fsx DescribeFileSystems: ", attempts},
+		{"deleted, or in another region", []string{refused("FileSystemNotFound")}, "FileSystemNotFound: said FSx", 1},
+		{"malformed", []string{"200 <html>"}, "call fsx DescribeFileSystems: ", 1},
+		{"of another file system", []string{`200 {"FileSystems":[]}`}, "FSx does not know file system fs-1 in eu-west-1", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, fsx := newStand(), &answers{list: tt.answers}
+				h := s.hook(&http.Client{Transport: fsx}, "http://fsx")
+				got, err := h.Provision(t.Context(), snapshot(nil), &task.Resource{Name: "orders"})
+				if tt.want == "" && (err != nil || got.Data["drive"] != "Y:") || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || len(s.drives) > 0) {
+					t.Errorf("%v, drives %v: %v, want %q", got.Data, s.drives, err, tt.want)
+				}
+				if fsx.calls != tt.calls {
+					t.Errorf("%d calls, want %d", fsx.calls, tt.calls)
+				}
+			})
+		})
 	}
 }
 

@@ -47,6 +47,8 @@ type Attachments struct {
 	seen    map[string]time.Time // devices without a record -> when seen
 	dirty   map[string]time.Time // keys whose last write failed -> when to repeat it
 	view    atomic.Pointer[[]Attachment]
+
+	announced chan struct{}
 }
 
 // New returns the records that were saved. They live once Run is called.
@@ -58,6 +60,8 @@ func New(opts Options) *Attachments {
 		records: make(map[string]*Attachment),
 		seen:    make(map[string]time.Time),
 		dirty:   make(map[string]time.Time),
+
+		announced: make(chan struct{}, 1),
 	}
 	for _, saved := range opts.Saved {
 		a.records[saved.Key()] = &saved
@@ -119,6 +123,10 @@ func (a *Attachments) Gone(ctx context.Context, mac string) error {
 func (a *Attachments) Waiting() bool {
 	return slices.ContainsFunc(a.All(), func(r Attachment) bool { return r.Kind != EBSVolume && r.Status == StatusNone && !r.Sent })
 }
+
+// Announced is for the one who looks for interfaces: it is told when one is waited for that
+// has not been seen.
+func (a *Attachments) Announced() <-chan struct{} { return a.announced }
 
 // Sent tells that ECS has accepted the attachment with the ARN. Its deadline no
 // longer counts.
@@ -183,6 +191,13 @@ func (a *Attachments) add(n Attachment) error {
 	if _, ok := a.seen[key]; ok {
 		delete(a.seen, key)
 		a.attach(key, &n)
+		return nil
+	}
+	if n.Kind != EBSVolume {
+		select {
+		case a.announced <- struct{}{}:
+		default: // told, and not heard yet
+		}
 	}
 	return nil
 }

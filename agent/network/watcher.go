@@ -86,6 +86,7 @@ type Devices interface {
 	Found(ctx context.Context, mac string) (Attachment, bool)
 	Gone(ctx context.Context, mac string) error
 	Waiting() bool
+	Announced() <-chan struct{}
 }
 
 // Watcher tells of elastic network interfaces as soon as the kernel shows them. Events
@@ -120,6 +121,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 			w.reconcile(ctx)
 		case <-lost:
 			w.reconcile(ctx)
+		case <-w.Devices.Announced():
+			// The next list comes sooner.
 		case <-timer.C:
 			w.reconcile(ctx)
 		}

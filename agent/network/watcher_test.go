@@ -88,7 +88,7 @@ func TestEitherOrder(t *testing.T) {
 						l.plug(Link{Index: 3, Name: "ens6", MAC: hw(1)}, false)
 					case "quiet device":
 						l.plug(Link{Index: 3, Name: "ens6", MAC: hw(1)}, true)
-						time.Sleep(reconcilePeriod + time.Second)
+						time.Sleep(waitingPeriod) // since the message
 					}
 					synctest.Wait()
 				}

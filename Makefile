@@ -18,9 +18,9 @@ PLATFORMS := linux/amd64 linux/arm64 windows/amd64
 CLIENTS   := tests/clients
 # gRPC's module, another one.
 GRPC      := tests/clients/grpc
-# Packages with tests for what runs on Windows; ecs-local's and the plugins of Linux are not,
-# nor is what speaks to daemons that Linux alone has.
-WINDOWS    = $(filter-out %/resource/ebs %/gmsa/fetcher,$(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./cni/vswitch ./platform_windows/...))
+# Packages with tests for what runs on Windows: not those of ecs-local, ecs-init and the
+# plugins of Linux, nor of what speaks to daemons that Linux alone has.
+WINDOWS    = $(filter-out %/resource/ebs %/gmsa/fetcher,$(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./cni/vswitch ./platform_windows/... ./packaging/pause/cmd/pause-build ./packaging/pause/cmd/pause-windows))
 # Packages without a Docker engine behind them.
 QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault)$$')
 # Packages that are tested under the race detector: neither those whose tests are about other
@@ -107,13 +107,13 @@ unit: ## run the tests that need no Docker engine
 .PHONY: test-windows
 test-windows: ## run the agent's tests on Windows, played by Wine (RUN=regexp, PKG=./agent/store)
 	@scripts/wine setup
-	@overlay=$$(GO=$(GO) scripts/wine overlay) && packages="$(filter-out ./tests/wine,$(or $(PKG),$(WINDOWS)))" && \
-		if [ -n "$$packages" ]; then GOOS=windows GOARCH=amd64 $(GO) test -p $(JOBS) -timeout 10m \
-			-overlay "$$overlay" -exec "$(CURDIR)/scripts/wine exec" $(if $(RUN),-run '$(value RUN)') $$packages; fi
+	@packages="$(filter-out ./tests/wine,$(or $(PKG),$(WINDOWS)))" && \
+		if [ -n "$$packages" ]; then GOOS=windows GOARCH=amd64 $(GO) test -p $(JOBS) -timeout 10m -vet=off \
+			-exec "$(CURDIR)/scripts/wine exec" $(if $(RUN),-run '$(value RUN)') $$packages; fi
 ifneq ($(if $(PKG),$(filter ./tests/wine,$(PKG)),all),)
-	@overlay=$$(GO=$(GO) scripts/wine overlay) && programs=$$(mktemp -d) && trap 'rm -rf "$$programs"' EXIT && \
+	@programs=$$(mktemp -d) && trap 'rm -rf "$$programs"' EXIT && \
 		$(GO) build -p $(JOBS) -o "$$programs/" ./controlplane/cmd/ecs-local && \
-		GOOS=windows GOARCH=amd64 $(GO) build -p $(JOBS) -overlay "$$overlay" -ldflags '$(LDFLAGS)' -o "$$programs/" ./agent/cmd/ecs-agent ./cni/cmd/ecs-cni && \
+		GOOS=windows GOARCH=amd64 $(BUILD) -o "$$programs/" ./agent/cmd/ecs-agent ./cni/cmd/ecs-cni && \
 		ECS_TEST_WINDOWS_PROGRAMS="$$programs" $(GO) test -count=1 $(if $(RUN),-run '$(value RUN)') ./tests/wine
 endif
 

@@ -150,7 +150,7 @@ func TestAWSVPC(t *testing.T) {
 	plugins := filepath.Join(dir, "cni")
 	w.run(filepath.Join(programs, "ecs-cni.exe"), "install", onWindows(plugins))
 	w.start(s, dir, map[string]string{
-		"ECS_EXTERNAL": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://" + s.LocalAddress,
+		"ECS_BACKEND_HOST": "http://" + s.LocalAddress, "ECS_EXTERNAL": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://" + s.LocalAddress,
 		"ECS_ENABLE_TASK_ENI": "true", "ECS_AWSVPC_BLOCK_IMDS": "true", "ECS_CNI_PLUGINS_PATH": onWindows(plugins),
 		"HNS_STANDIN_AT": l.Addr().String(),
 	})

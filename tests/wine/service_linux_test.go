@@ -19,13 +19,14 @@ import (
 // patience is for a slow machine.
 const patience = 2 * time.Minute
 
+const script = "../../scripts/wine"
+
 // onWindows is a path of this host as Wine has it.
 func onWindows(path string) string { return "Z:" + strings.ReplaceAll(path, "/", `\`) }
 
 // windows is a Windows of the tests' own, started anew for each test.
 type windows struct {
 	t     *testing.T
-	home  string
 	space string // path of its network namespace; empty: this one
 }
 
@@ -34,37 +35,47 @@ func newWindows(t *testing.T) *windows {
 	return newWindowsIn(t, "")
 }
 
-// disk is where the tests' Windows is: making one takes longest.
-var disk = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "ecs-wine-") })
+// home is where the tests' Windows is.
+var home string
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if home, err := disk(); err == nil {
-		_ = os.RemoveAll(home)
+	dir, err := os.MkdirTemp("", "ecs-wine-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
 	}
+	home = dir
+	code := m.Run()
+	_ = os.RemoveAll(home)
 	os.Exit(code)
 }
+
+// disk makes the tests' Windows, the first time that it is wanted.
+var disk = sync.OnceValue(func() error {
+	if out, err := exec.Command(script, "copy", home).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy Windows: %w: %s", err, out)
+	}
+	return nil
+})
 
 // newWindowsIn is one whose network is a namespace.
 func newWindowsIn(t *testing.T, space string) *windows {
 	t.Helper()
-	home, err := disk()
-	if err != nil {
+	if err := disk(); err != nil {
 		t.Fatal(err)
 	}
-	w := &windows{t, home, space}
-	w.wine("setup")
+	w := &windows{t, space}
 	t.Cleanup(func() { w.wine("stop") })
 	return w
 }
 
 func (w *windows) command(ctx context.Context, args ...string) *exec.Cmd {
-	args = append([]string{"../../scripts/wine"}, args...)
+	args = append([]string{script}, args...)
 	if w.space != "" {
 		args = append([]string{"nsenter", "--net=" + w.space}, args...)
 	}
 	c := exec.CommandContext(ctx, args[0], args[1:]...)
-	c.Env = append(os.Environ(), "XDG_CACHE_HOME="+w.home)
+	c.Env = append(os.Environ(), "XDG_CACHE_HOME="+home)
 	return c
 }
 
@@ -112,7 +123,7 @@ func (w *windows) start(s *harness.Stack, dir string, more map[string]string) {
 	config := filepath.Join(dir, "agent.config")
 	settings := []string{
 		"AWS_DEFAULT_REGION=" + harness.Region, "AWS_ACCESS_KEY_ID=AKIDLOCAL", "AWS_SECRET_ACCESS_KEY=local",
-		`ECS_INSTANCE_ATTRIBUTES={"set":"in the file"}`, "ECS_BACKEND_HOST=http://" + s.LocalAddress, "DOCKER_HOST=" + s.DockerHost,
+		`ECS_INSTANCE_ATTRIBUTES={"set":"in the file"}`, "DOCKER_HOST=" + s.DockerHost,
 		"ECS_INTROSPECTION_ADDRESS=" + s.Introspection, "ECS_TASK_ENDPOINT_ADDRESS=" + s.TaskEndpoint,
 	}
 	machine := map[string]string{
@@ -190,8 +201,13 @@ func TestService(t *testing.T) {
 	})
 
 	w := newWindows(t)
-	w.start(s, dir, map[string]string{"ECS_EXTERNAL": "true", "ECS_ENABLE_CONTAINER_METADATA": "true", "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION": "1s"})
+	ecs := newSecured(t, s.LocalAddress)
+	w.trust(ecs)
+	w.start(s, dir, map[string]string{"ECS_BACKEND_HOST": ecs.URL, "ECS_EXTERNAL": "true", "ECS_ENABLE_CONTAINER_METADATA": "true", "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION": "1s"})
 	instance := connected(ctx, t, s)
+	if !ecs.cameTo("agentHash=") {
+		t.Error("the agent's channel did not come by TLS")
+	}
 	attributes := map[string]string{}
 	for _, a := range instance.Attributes {
 		attributes[a.Name] = a.Value

@@ -156,34 +156,40 @@ func TestVolumeOfATask(t *testing.T) {
 // A volume that outlives its task is kept; one that cannot be made, or is not seen in time, is
 // why its task stops.
 func TestVolumesThatDoNotCome(t *testing.T) {
-	w, disks, _ := withDisks(t, 100*time.Millisecond)
-	stopped := func(want string) {
-		t.Helper()
-		task := must[api.TasksResponse](w, "RunTask", ebs(m{"terminationPolicy": m{"deleteOnTermination": false}})).Tasks[0]
-		deadline := time.After(time.Minute)
-		events := w.s.Watch(t.Context())
-		for got := w.describe(task.TaskARN); ; got = w.describe(task.TaskARN) {
-			if got.LastStatus == api.StatusStopped {
-				if got.StoppedReason != want || got.StopCode != api.StopFailedToStart || got.Attachments[0].Status != "DELETED" {
-					t.Errorf("%s: %s, %+v, want %s", got.StopCode, got.StoppedReason, got.Attachments, want)
+	for want, tt := range map[string]struct {
+		wait   time.Duration
+		refuse error
+	}{
+		"Timeout waiting for EBS volume provisioning to complete.": {wait: 100 * time.Millisecond},
+		"EBS volume not attached: no space left on device":         {wait: time.Hour, refuse: errors.New("no space left on device")},
+	} {
+		t.Run(want, func(t *testing.T) {
+			w, disks, _ := withDisks(t, tt.wait)
+			disks.set(tt.refuse)
+			events := w.s.Watch(t.Context())
+			task := must[api.TasksResponse](w, "RunTask", ebs(m{"terminationPolicy": m{"deleteOnTermination": false}})).Tasks[0]
+			deadline := time.After(time.Minute)
+			got := w.describe(task.TaskARN)
+			for ; got.LastStatus != api.StatusStopped; got = w.describe(task.TaskARN) {
+				select {
+				case <-events:
+				case <-deadline:
+					t.Fatalf("the task is %s", got.LastStatus)
 				}
-				return
 			}
-			select {
-			case <-events:
-			case <-deadline:
-				t.Fatalf("the task is %s", got.LastStatus)
+			if got.StoppedReason != want || got.StopCode != api.StopFailedToStart || got.Attachments[0].Status != "DELETED" {
+				t.Errorf("%s: %s, %+v", got.StopCode, got.StoppedReason, got.Attachments)
 			}
-		}
-	}
-	stopped("Timeout waiting for EBS volume provisioning to complete.")
-	if there, kept := disks.list(); len(there) != 0 || len(kept) != 1 {
-		t.Errorf("there %q, kept %q", there, kept)
-	}
-	disks.set(errors.New("no space left on device"))
-	stopped("EBS volume not attached: no space left on device")
-	if n := len(w.link.parcels()); n != 0 {
-		t.Errorf("%d payloads", n)
+			if err := w.s.Close(); err != nil { // what is to be done outside is done then
+				t.Error(err)
+			}
+			if there, kept := disks.list(); len(there) != 0 || len(kept) != 1 {
+				t.Errorf("there %q, kept %q", there, kept)
+			}
+			if n := len(w.link.parcels()); n != 0 {
+				t.Errorf("%d payloads", n)
+			}
+		})
 	}
 }
 

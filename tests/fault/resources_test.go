@@ -37,8 +37,9 @@ var served = map[string]string{
 
 // rich is a task with secrets of both services, a file of variables, a FireLens container
 // with a part of its configuration from S3, tickets of managed service accounts on a host in
-// a domain and in none, an image of ECR, and one of a registry with a password. Its end tells whether all of it was there; the
-// values do not stand in the definition, which the state file has.
+// a domain and in none, an image of ECR, and one of a registry with a password. Whether all
+// of it is there tells that it runs, and its end; the values do not stand in the definition,
+// which the state file has.
 func rich(s *lab.Site, family string) M {
 	const ticket = "/var/credentials-fetcher/krbdir/krb5cc"
 	return M{
@@ -48,7 +49,7 @@ func rich(s *lab.Site, family string) M {
 				"firelensConfiguration": M{"type": "fluentbit", "options": M{"config-file-type": "s3", "config-file-value": "arn:aws:s3:::files/extra.conf"}},
 				"image":                 fromECR(family), "credentialSpecs": []string{"credentialspec:arn:aws:ssm:us-west-2:000000000000:parameter/account"},
 			}),
-			sh(s, "app", `[ "$ONE/$TWO/$THREE/$FOUR" = canary-''one/canary-''two/canary-''three/four ] && grep -q Alone `+ticket+` && exit 7`, M{
+			sh(s, "app", `[ "$ONE/$TWO/$THREE/$FOUR" = canary-''one/canary-''two/canary-''three/four ] && grep -q Alone `+ticket+` || exit 9; trap 'exit 7' TERM; sleep 3600 & while :; do wait; done`, M{
 				"secrets":          []M{{"name": "ONE", "valueFrom": "/db"}, {"name": "TWO", "valueFrom": secretARN + "app:key::"}, {"name": "FOUR", "valueFrom": secretARN + "more"}},
 				"credentialSpecs":  []string{"credentialspecdomainless:arn:aws:s3:::files/alone"},
 				"environmentFiles": []M{{"type": "s3", "value": "arn:aws:s3:::files/app.env"}},
@@ -156,7 +157,19 @@ func TestKilledWithResources(t *testing.T) {
 			if err := s.AwaitConnected(ctx); err != nil {
 				t.Fatal(err)
 			}
-			task := await(ctx, t, s, launch(ctx, t, s, rich(s, family)), "STOPPED")
+			arn := launch(ctx, t, s, rich(s, family))
+			for _, c := range await(ctx, t, s, arn, "RUNNING").Containers {
+				if err := harness.AwaitTermHandler(ctx, s.Lab.Docker, c.RuntimeID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if strings.HasPrefix(c, "docker.created") {
+				awaitPassed(ctx, t, s, renewals)
+			}
+			if err := s.ECS.Stop(ctx, arn, "enough"); err != nil {
+				t.Fatal(err)
+			}
+			task := await(ctx, t, s, arn, "STOPPED")
 			if app, router := exitOf(task.Container("app")), exitOf(task.Container("router")); app != "7" || router != "0" {
 				t.Errorf("exit codes of app %s and router %s, want 7 and 0: %+v", app, router, task)
 			}
@@ -167,7 +180,7 @@ func TestKilledWithResources(t *testing.T) {
 			if s.Deaths() != deaths {
 				t.Errorf("the agent was killed %d times, want %d", s.Deaths(), deaths)
 			}
-			allPassed(t, s, strings.HasPrefix(c, "docker.created"))
+			allPassed(t, s)
 			// The daemon may have made the two leases of a task for an agent that was killed before
 			// it wrote down what they are.
 			if left := daemon.Leases(); len(left) > 2 || len(left) > 0 && (strings.Contains(c, "clean-up") || strings.Contains(c, "Delete")) {
@@ -221,22 +234,31 @@ func playFetcher(t *testing.T) (daemon *fetchertest.Server, agent []string) {
 	return daemon, []string{"ECS_GMSA_SUPPORTED=true", "CREDENTIALS_FETCHER_HOST=unix://" + socket, "ECS_DOMAIN_JOINED_LINUX_INSTANCE=true"}
 }
 
+// awaitPassed waits until failpoints have been passed.
+func awaitPassed(ctx context.Context, t *testing.T, s *lab.Site, names []string) {
+	t.Helper()
+	err := harness.Poll(ctx, strings.Join(names, ", ")+" to be passed", func(context.Context) (bool, error) {
+		passed, err := s.Passed()
+		return err == nil && !slices.ContainsFunc(names, func(name string) bool { return passed[name] == 0 }), err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // allPassed checks that each call was made, and that its name is in the table.
-func allPassed(t *testing.T, s *lab.Site, renewed bool) {
+func allPassed(t *testing.T, s *lab.Site) {
 	t.Helper()
 	passed, err := s.Passed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, all := calls(), failpoint.All()
-	if renewed {
-		want = append(want, renewals...)
-	}
-	for _, name := range want {
+	for _, name := range calls() {
 		if passed[name] == 0 {
 			t.Errorf("%s is never passed", name)
 		}
 	}
+	all := failpoint.All()
 	for name := range passed {
 		if !slices.Contains(all, name) {
 			t.Errorf("%s is passed and not in the table", name)

@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -182,9 +181,7 @@ func TestWriteAfterCloseIsRefused(t *testing.T) {
 // what a reader finds.
 func TestConcurrentWritesKeepTheLastOfEachKey(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp("", "store")
-		must(t, err)
-		defer os.RemoveAll(dir)
+		dir := quickDir(t)
 		s, _, err := Open(dir, zaptest.NewLogger(t))
 		must(t, err)
 		tasks := rapid.IntRange(1, 5).Draw(rt, "tasks")

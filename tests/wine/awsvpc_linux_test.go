@@ -93,6 +93,7 @@ func TestAWSVPC(t *testing.T) {
 		t.Skip("needs the programs for Windows; make test-windows builds them and sets ECS_TEST_WINDOWS_PROGRAMS")
 	}
 	nettest.NeedRoot(t)
+	t.Parallel()
 	host := nettest.New(t)
 	name := fmt.Sprintf("ecs-wine-%d", os.Getpid())
 	t.Cleanup(func() { _ = netns.DeleteNamed(name) }) // ecs-local's, gone unless the test has failed

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,9 +23,10 @@ const script = "../../scripts/wine"
 // onWindows is a path of this host as Wine has it.
 func onWindows(path string) string { return "Z:" + strings.ReplaceAll(path, "/", `\`) }
 
-// windows is a Windows of the tests' own, started anew for each test.
+// windows is a Windows of a test's own.
 type windows struct {
 	t     *testing.T
+	home  string
 	space string // path of its network namespace; empty: this one
 }
 
@@ -35,36 +35,13 @@ func newWindows(t *testing.T) *windows {
 	return newWindowsIn(t, "")
 }
 
-// home is where the tests' Windows is.
-var home string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "ecs-wine-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
-	}
-	home = dir
-	code := m.Run()
-	_ = os.RemoveAll(home)
-	os.Exit(code)
-}
-
-// disk makes the tests' Windows, the first time that it is wanted.
-var disk = sync.OnceValue(func() error {
-	if out, err := exec.Command(script, "copy", home).CombinedOutput(); err != nil {
-		return fmt.Errorf("copy Windows: %w: %s", err, out)
-	}
-	return nil
-})
-
 // newWindowsIn is one whose network is a namespace.
 func newWindowsIn(t *testing.T, space string) *windows {
 	t.Helper()
-	if err := disk(); err != nil {
-		t.Fatal(err)
+	w := &windows{t, t.TempDir(), space}
+	if out, err := exec.CommandContext(t.Context(), script, "copy", w.home).CombinedOutput(); err != nil {
+		t.Fatalf("copy Windows: %v: %s", err, out)
 	}
-	w := &windows{t, space}
 	t.Cleanup(func() { w.wine("stop") })
 	return w
 }
@@ -75,7 +52,7 @@ func (w *windows) command(ctx context.Context, args ...string) *exec.Cmd {
 		args = append([]string{"nsenter", "--net=" + w.space}, args...)
 	}
 	c := exec.CommandContext(ctx, args[0], args[1:]...)
-	c.Env = append(os.Environ(), "XDG_CACHE_HOME="+home)
+	c.Env = append(os.Environ(), "XDG_CACHE_HOME="+w.home)
 	return c
 }
 
@@ -144,9 +121,6 @@ func (w *windows) start(s *harness.Stack, dir string, more map[string]string) {
 	w.run(filepath.Join(s.Programs, "ecs-agent.exe"), "service", "install", "--start", "manual", "--depends-on", "")
 	for name, value := range machine {
 		w.run("reg", "add", environment, "/v", name, "/d", value, "/f")
-		if strings.HasPrefix(name, "HNS_") { // the others are set for each test
-			w.t.Cleanup(func() { w.run("reg", "delete", environment, "/v", name, "/f") })
-		}
 	}
 	w.boot()
 	// As user data does: Windows runs, and would give the service what was there before.
@@ -177,6 +151,7 @@ func TestService(t *testing.T) {
 	if programs == "" {
 		t.Skip("needs the programs for Windows; make test-windows builds them and sets ECS_TEST_WINDOWS_PROGRAMS")
 	}
+	t.Parallel()
 	agent := filepath.Join(programs, "ecs-agent.exe")
 	docker := newEngine(t)
 	dir := t.TempDir()

@@ -144,7 +144,7 @@ func (a *agent) telemetry(usage *stats.Collector) (*tcs.Session, error) {
 		o.Connect = a.connect.Metrics
 	}
 	if usage != nil {
-		o.Metrics = usage
+		o.Metrics, o.Volumes = usage, a.volumeUsage()
 	} else if a.cfg.DockerHealthCheckDisabled {
 		a.log.Warn("metrics and health checks are disabled: telemetry tells ECS nothing of tasks", zap.String("instance", a.me.InstanceARN))
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -8,6 +9,8 @@ import (
 	"ecsagent/agent/config"
 	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/resource/ebs"
+	"ecsagent/agent/stats"
+	"ecsagent/agent/task"
 )
 
 // capabilitySetting names what the volume plugin can do, and efsAuth that it mounts EFS
@@ -46,6 +49,17 @@ func (a *agent) ebsStager() ebs.Stager {
 		return nil
 	}
 	return ebs.NewClient("")
+}
+
+// volumeUsage tells how full the EBS volumes of tasks are; nil where there are none of them.
+func (a *agent) volumeUsage() func(context.Context, *task.Snapshot) ([]stats.VolumeUsage, error) {
+	gauge, ok := a.ebsStager().(ebs.Gauge)
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context, s *task.Snapshot) ([]stats.VolumeUsage, error) {
+		return ebs.Usage(ctx, gauge, s)
+	}
 }
 
 // efsAddress gives the host names of file systems in a region.

@@ -18,6 +18,13 @@ type TaskUsage struct {
 	ARN, Family, Version string
 	Containers           []ContainerUsage
 	Connect              []ConnectGroup // of its Service Connect proxy, where they are due
+	Volumes              []VolumeUsage  // of its EBS volumes
+}
+
+// VolumeUsage is how full a volume is.
+type VolumeUsage struct {
+	ID, Name   string
+	Used, Size uint64 // bytes
 }
 
 // ContainerUsage is that of one container.

@@ -64,6 +64,9 @@ type Options struct {
 	// Connect asks the Service Connect proxy of a task for what it has counted since it was
 	// asked last; default: such tasks have none.
 	Connect func(ctx context.Context, s *task.Snapshot) ([]stats.ConnectGroup, error)
+	// Volumes tells how full the volumes of a task are; what it tells beside an error counts.
+	// Default: nothing is told.
+	Volumes func(ctx context.Context, s *task.Snapshot) ([]stats.VolumeUsage, error)
 	Checks  Checks // default: no instance status is sent
 
 	Log  *zap.Logger

@@ -61,7 +61,7 @@ func (s *Session) metricsRound(r stats.Round) ([]message, error) {
 }
 
 // parts cuts a task that is too large for one message between the metrics of its Service
-// Connect proxy; those of its containers are in the first part.
+// Connect proxy; those of its containers and volumes are in the first part.
 func (t taskMetric) parts() (all []taskMetric, err error) {
 	rest := t.Connect
 	t.Connect = nil
@@ -74,7 +74,7 @@ func (t taskMetric) parts() (all []taskMetric, err error) {
 		}
 		if len(t.Connect) > 0 && size+len(text)+1 > maxBytes {
 			all = append(all, t)
-			t.Containers, t.Connect, size = []containerMetric{}, nil, 2*framing
+			t.Containers, t.Volumes, t.Connect, size = []containerMetric{}, nil, nil, 2*framing
 		}
 		t.Connect = append(t.Connect, g)
 		size += len(text) + 1

@@ -164,6 +164,7 @@ func (s *Session) round(ctx context.Context, connect bool) {
 	if s.opts.Metrics != nil {
 		r = s.opts.Metrics.Round()
 	}
+	s.addVolumes(ctx, &r)
 	s.addConnect(ctx, connect, &r)
 	metrics, err := s.metricsRound(r)
 	if err != nil {

@@ -271,8 +271,19 @@ func TestMetrics(t *testing.T) {
 		TxBytes: counts(7, 8), TxDropped: counts(9, 9), TxErrors: counts(10, 10), TxPackets: counts(11, 12),
 		RxRate: stats.FloatSet{Min: 1.5, Max: 1.5, Sum: 1.5, Count: 1}, TxRate: stats.FloatSet{},
 	}
-	inBubble(t, func(b *bench, _ *tcs.Options) {
+	inBubble(t, func(b *bench, o *tcs.Options) {
 		b.round = stats.Round{Tasks: []stats.TaskUsage{usage("9c8d", network, &one), usage("9c8e", nil, nil)}}
+		ebs := []task.Volume{{Name: "own", Type: task.VolumeHost}, {Name: "data", Type: task.VolumeEBS}}
+		for _, arn := range []string{b.round.Tasks[0].ARN, "arn:not:measured"} {
+			b.tasks = append(b.tasks, &task.Snapshot{Spec: &task.Spec{ARN: arn, Family: "web", Version: "7", Volumes: ebs}})
+		}
+		b.tasks = append(b.tasks, &task.Snapshot{Spec: &task.Spec{ARN: b.round.Tasks[1].ARN, Family: "web", Version: "7", Volumes: ebs[:1]}})
+		o.Volumes = func(_ context.Context, s *task.Snapshot) ([]stats.VolumeUsage, error) {
+			if s.ARN != b.round.Tasks[0].ARN {
+				t.Errorf("asked for the volumes of %s", s.ARN)
+			}
+			return []stats.VolumeUsage{{ID: "vol-1", Name: "data", Used: 3 << 20, Size: 20 << 30}}, errors.New("another one does not answer")
+		}
 	}, func(b *bench) {
 		golden(t, "metrics.json", b.next(b.Accept()))
 	})

@@ -49,7 +49,15 @@ type taskMetric struct {
 	Family     string            `json:"taskDefinitionFamily"`
 	Version    string            `json:"taskDefinitionVersion"`
 	Containers []containerMetric `json:"containerMetrics"`
+	Volumes    []volumeMetric    `json:"volumeMetrics,omitempty"`
 	Connect    []connectGroup    `json:"serviceConnectMetricsWrapper,omitempty"`
+}
+
+type volumeMetric struct {
+	ID   string   `json:"volumeId"`
+	Name string   `json:"volumeName"`
+	Used floatSet `json:"utilized"` // bytes
+	Size floatSet `json:"size"`     // bytes
 }
 
 type connectGroup struct {
@@ -169,6 +177,9 @@ func newTaskMetric(u stats.TaskUsage) taskMetric {
 	for i := range u.Containers {
 		t.Containers[i] = newContainerMetric(&u.Containers[i])
 	}
+	for _, v := range u.Volumes {
+		t.Volumes = append(t.Volumes, volumeMetric{ID: v.ID, Name: v.Name, Used: sample(v.Used), Size: sample(v.Size)})
+	}
 	for _, g := range u.Connect {
 		out := connectGroup{Type: g.Type, Dimensions: make([]dimension, len(g.Dimensions))}
 		for i, d := range g.Dimensions {
@@ -202,6 +213,12 @@ func newContainerMetric(u *stats.ContainerUsage) containerMetric {
 
 func newFloatSet(s stats.FloatSet) floatSet {
 	return floatSet{Min: s.Min, Max: s.Max, Count: s.Count, Sum: s.Sum}
+}
+
+// sample is the set of one value.
+func sample(value uint64) floatSet {
+	v := float64(value)
+	return floatSet{Min: v, Max: v, Count: 1, Sum: v}
 }
 
 // someFloatSet leaves out a set without values.

@@ -173,6 +173,15 @@ func (t *Task) check(at string) error {
 			return err
 		}
 	}
+	for i := range t.Volumes {
+		v, at := &t.Volumes[i], fmt.Sprintf("%s.volumeMetrics[%d]", at, i)
+		if v.ID == "" || v.Name == "" {
+			return refuse(at, "lacks volumeId or volumeName")
+		}
+		if err := first(v.Used.check(at+".utilized"), v.Size.check(at+".size")); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -33,7 +33,16 @@ type Task struct {
 	Family         string      `json:"taskDefinitionFamily"`
 	Version        string      `json:"taskDefinitionVersion"`
 	Containers     []Container `json:"containerMetrics"`
+	Volumes        []Volume    `json:"volumeMetrics,omitempty"`
 	ServiceConnect []any       `json:"serviceConnectMetricsWrapper,omitempty"`
+}
+
+// Volume is how full an EBS volume is, in bytes.
+type Volume struct {
+	ID   string `json:"volumeId"`
+	Name string `json:"volumeName"`
+	Used *Set   `json:"utilized"`
+	Size *Set   `json:"size"`
 }
 
 // Container is the usage of one container.

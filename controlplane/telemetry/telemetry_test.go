@@ -25,7 +25,8 @@ const (
 	used = `{"containerName":"app","cpuStatsSet":{"min":0.4,"max":2.1,"sampleCount":19,"sum":17.3},` +
 		`"memoryStatsSet":{"min":41,"max":42,"sampleCount":20,"sum":826},"storageStatsSet":{"readSizeBytes":` + long + `,"writeSizeBytes":` + long + `},` +
 		`"networkStatsSet":{"rxBytes":` + long + `,"rxBytesPerSecond":{"min":1,"max":1,"sampleCount":1,"sum":1}},"restartStatsSet":{"restartCount":0}}`
-	oneTask = `{"taskArn":"arn:a","taskDefinitionFamily":"web","taskDefinitionVersion":"7","containerMetrics":[` + used + `]}`
+	oneTask = `{"taskArn":"arn:a","taskDefinitionFamily":"web","taskDefinitionVersion":"7","containerMetrics":[` + used + `],` +
+		`"volumeMetrics":[{"volumeId":"vol-1","volumeName":"data","utilized":{"min":3,"max":3,"sampleCount":1,"sum":3},"size":{"min":20,"max":20,"sampleCount":1,"sum":20}}]}`
 	metrics = `{"metadata":{` + who + `,"messageId":"` + id + `","idle":false,"fin":true},"taskMetrics":[` + oneTask + `],"timestamp":1735787065.123}`
 	idle    = `{"metadata":{` + who + `,"messageId":"` + id + `","idle":true,"fin":true},"timestamp":1735787065.123}`
 	health  = `{"metadata":{` + who + `,"messageId":"` + id + `","fin":true},"tasks":[{"taskArn":"arn:a","taskDefinitionFamily":"web","taskDefinitionVersion":"7",` +
@@ -98,6 +99,10 @@ func TestRefusals(t *testing.T) {
 		{telemetry.KindMetrics, swap(metrics, oneTask, oneTask+","+oneTask), "taskMetrics[1].taskArn"},
 		{telemetry.KindMetrics, swap(metrics, oneTask, strings.Join(many, ",")), "taskMetrics[10]"},
 		{telemetry.KindMetrics, swap(metrics, used, ``), "taskMetrics[0].containerMetrics"},
+		{telemetry.KindMetrics, swap(metrics, `"volumeName":"data",`, ``), "taskMetrics[0].volumeMetrics[0]"},
+		{telemetry.KindMetrics, swap(metrics, `"volumeId":"vol-1",`, ``), "taskMetrics[0].volumeMetrics[0]"},
+		{telemetry.KindMetrics, swap(metrics, `"utilized"`, `"used"`), "taskMetrics[0].volumeMetrics[0].utilized"},
+		{telemetry.KindMetrics, swap(metrics, `"min":20,`, `"min":21,`), "taskMetrics[0].volumeMetrics[0].size"},
 		{telemetry.KindMetrics, swap(metrics, `"containerName":"app",`, ``), "taskMetrics[0].containerMetrics[0].containerName"},
 		{telemetry.KindMetrics, swap(metrics, `"cpuStatsSet"`, `"cpu"`), "taskMetrics[0].containerMetrics[0].cpuStatsSet"},
 		{telemetry.KindMetrics, swap(metrics, `"sampleCount":19,`, ``), "taskMetrics[0].containerMetrics[0].cpuStatsSet"},

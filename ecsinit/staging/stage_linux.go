@@ -240,6 +240,30 @@ func share(path string, group int) error {
 	return os.Chmod(path, want)
 }
 
+// Usage is how full a volume is, in bytes.
+type Usage struct{ Used, Size uint64 }
+
+// Usage tells how full the volume is that is mounted under a name.
+func (s Stager) Usage(name string) (Usage, error) {
+	if !validName.MatchString(name) {
+		return Usage{}, fmt.Errorf("usage of a volume: Name is %q: want letters, digits, _, . and -, a letter or digit first", name)
+	}
+	path := s.path(name)
+	on, err := mountedOn(path)
+	if err == nil && on == "" {
+		err = errors.New("no volume is mounted there")
+	}
+	var st unix.Statfs_t
+	if err == nil {
+		err = unix.Statfs(path, &st)
+	}
+	if err != nil {
+		return Usage{}, fmt.Errorf("usage of %s: %w", path, err)
+	}
+	block := uint64(st.Bsize)
+	return Usage{Used: (st.Blocks - st.Bfree) * block, Size: st.Blocks * block}, nil
+}
+
 // Unstage unmounts what is mounted under a name, once nobody has it open; what is still
 // open after a while is written out and taken away from under them. What is not mounted is
 // done.

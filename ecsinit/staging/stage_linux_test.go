@@ -161,6 +161,14 @@ func TestLifeOfAVolume(t *testing.T) {
 	if stat := info.Sys().(*syscall.Stat_t); stat.Gid != 912345 || info.Mode().Perm()&0o070 != 0o070 || info.Mode()&os.ModeSetgid == 0 {
 		t.Errorf("group %d, mode %v", stat.Gid, info.Mode())
 	}
+	empty, err := d.s.Usage("data")
+	must(t, err)
+	write(t, filepath.Join(d.s.path("data"), "large"), strings.Repeat("x", 4<<20))
+	must(t, exec.CommandContext(ctx, "sync", "-f", file).Run())
+	full, err := d.s.Usage("data")
+	if err != nil || full.Size != empty.Size || full.Size == 0 || full.Used < empty.Used+4<<20 || full.Used > full.Size {
+		t.Errorf("usage %+v, and with 4 MiB more %+v: %v", empty, full, err)
+	}
 	before := d.size()
 	for range 2 {
 		must(t, d.s.Unstage(ctx, "data"))
@@ -169,6 +177,10 @@ func TestLifeOfAVolume(t *testing.T) {
 	if _, err := os.Stat(d.s.path("data")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder is left: %v", err)
 	}
+	_, err = d.s.Usage("data")
+	wants(t, err, "usage of "+d.s.path("data")+": no volume is mounted there")
+	_, err = d.s.Usage("../data")
+	wants(t, err, `Name is "../data"`)
 	must(t, os.Truncate(d.image, 96<<20))
 	d.run("losetup", "--set-capacity", d.device)
 	must(t, d.stage(Request{})) // whatever it has

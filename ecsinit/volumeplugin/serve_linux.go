@@ -109,6 +109,9 @@ func (d *Driver) handler(mountLimit time.Duration) http.Handler {
 	mux.Handle("POST /EBS.Unstage", answer(quick, func(ctx context.Context, r staging.Request) (any, error) {
 		return nothing{}, d.do(ctx, stagingOf+r.Name, "unstage", func() error { return d.stager.Unstage(ctx, r.Name) })
 	}))
+	mux.Handle("POST /EBS.Usage", answer(quick, func(_ context.Context, r staging.Request) (any, error) {
+		return d.stager.Usage(r.Name) // it waits for nothing that is done to the volume
+	}))
 	return mux
 }
 

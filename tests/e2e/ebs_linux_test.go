@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"ecsagent/agent/resource/ebs"
 	"ecsagent/tests/harness"
 )
 
@@ -143,6 +144,11 @@ func ebsOfATask(t *testing.T, a *apart) {
 	}
 	mount := "/mnt/ecs/ebs/" + arn[strings.LastIndexByte(arn, '/')+1:] + "_" + task.Attachments[0].Detail("volumeId")
 	e.eventually(patience, "the file in the volume", func() (bool, error) { return a.sh("cat "+mount+"/file 2>/dev/null || true") == "hello\n", nil })
+
+	socket := strings.TrimSuffix(a.space, "ns/") + "root" + ebs.Socket
+	if used, size, err := ebs.NewClient(socket).Usage(e.ctx, filepath.Base(mount)); err != nil || used == 0 || size < 900<<20 || size > 1<<30 {
+		t.Errorf("%d of %d bytes are used: %v", used, size, err)
+	}
 
 	// Both are killed; the volume stays with the container.
 	p.Kill()

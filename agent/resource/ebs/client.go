@@ -76,14 +76,22 @@ func NewClient(socket string) *Client {
 }
 
 // Stage mounts a volume on the host. One that is mounted stays.
-func (c *Client) Stage(ctx context.Context, v Volume) error { return c.ask(ctx, "EBS.Stage", v) }
+func (c *Client) Stage(ctx context.Context, v Volume) error { return c.ask(ctx, "EBS.Stage", v, nil) }
 
 // Unstage unmounts it.
 func (c *Client) Unstage(ctx context.Context, name string) error {
-	return c.ask(ctx, "EBS.Unstage", Volume{Name: name})
+	return c.ask(ctx, "EBS.Unstage", Volume{Name: name}, nil)
 }
 
-func (c *Client) ask(ctx context.Context, what string, v Volume) error {
+// Usage tells how full a mounted volume is, in bytes.
+func (c *Client) Usage(ctx context.Context, name string) (used, size uint64, err error) {
+	var reply struct{ Used, Size uint64 }
+	err = c.ask(ctx, "EBS.Usage", Volume{Name: name}, &reply)
+	return reply.Used, reply.Size, err
+}
+
+// ask asks, and decodes the answer into a value unless that is nil.
+func (c *Client) ask(ctx context.Context, what string, v Volume, into any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -102,6 +110,12 @@ func (c *Client) ask(ctx context.Context, what string, v Volume) error {
 		return fmt.Errorf("ask the volume plugin: %w", err)
 	}
 	if reply.StatusCode == http.StatusOK {
+		if into == nil {
+			return nil
+		}
+		if err := json.Unmarshal(text, into); err != nil {
+			return fmt.Errorf("read the volume plugin's answer to %s: %w", what, err)
+		}
 		return nil
 	}
 	var failure struct{ Err string }

@@ -20,6 +20,7 @@ import (
 
 	"ecsagent/agent/dockerspec"
 	"ecsagent/agent/network"
+	"ecsagent/agent/stats"
 	"ecsagent/agent/task"
 )
 
@@ -284,6 +285,14 @@ func TestClient(t *testing.T) {
 	if err := c.Unstage(t.Context(), "p-vol-1"); err != nil || !strings.HasPrefix(asked, "POST /EBS.Unstage {VolumeID: Device: Name:p-vol-1") {
 		t.Errorf("asked %s, %v", asked, err)
 	}
+	answer = `{"Used":3,"Size":20}`
+	if used, size, err := c.Usage(t.Context(), "p-vol-1"); err != nil || used != 3 || size != 20 || !strings.HasPrefix(asked, "POST /EBS.Usage {VolumeID: Device: Name:p-vol-1") {
+		t.Errorf("asked %s, %d of %d, %v", asked, used, size, err)
+	}
+	answer = "canary"
+	if _, _, err := c.Usage(t.Context(), "p-vol-1"); err == nil || !strings.Contains(err.Error(), "read the volume plugin's answer to EBS.Usage: ") {
+		t.Error(err)
+	}
 	for _, a := range []struct {
 		code   int
 		answer string
@@ -302,6 +311,38 @@ func TestClient(t *testing.T) {
 	if err := NewClient(filepath.Join(dir, "none")).Stage(t.Context(), v); err == nil || !strings.Contains(err.Error(), "ask the volume plugin") {
 		t.Errorf("nobody there: %v", err)
 	}
+}
+
+// gauge tells of volumes; "slow" takes until nobody waits, "gone" is not there.
+type gauge struct{}
+
+func (gauge) Usage(ctx context.Context, name string) (used, size uint64, err error) {
+	switch name {
+	case "p-slow":
+		<-ctx.Done()
+		return 0, 0, ctx.Err()
+	case "p-gone":
+		return 0, 0, errors.New("no volume is mounted there")
+	}
+	return 3, 20, nil
+}
+
+// TestUsage: a volume that does not answer holds nothing up for long, and the others are told.
+func TestUsage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := specOf("slow", "data", "gone")
+		spec.Volumes = append(spec.Volumes, task.Volume{Name: "own", Type: task.VolumeHost})
+		begun := time.Now()
+		list, err := Usage(t.Context(), gauge{}, (&task.State{}).Snapshot(spec))
+		if len(list) != 1 || list[0] != (stats.VolumeUsage{ID: "data", Name: "data", Used: 3, Size: 20}) || time.Since(begun) != usageLimit {
+			t.Errorf("%+v after %v", list, time.Since(begun))
+		}
+		for _, want := range []string{"usage of EBS volume slow: context deadline exceeded", "usage of EBS volume gone: no volume is mounted there"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %s", err, want)
+			}
+		}
+	})
 }
 
 // TestSweep: what was announced for a task that never came is unmounted when the agent starts;

@@ -19,8 +19,8 @@ CLIENTS   := tests/clients
 # gRPC's module, another one.
 GRPC      := tests/clients/grpc
 # Packages with tests for what runs on Windows: not those of ecs-local, ecs-init and the
-# plugins of Linux, nor of what speaks to daemons that Linux alone has.
-WINDOWS    = $(filter-out %/resource/ebs %/gmsa/fetcher,$(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./cni/vswitch ./platform_windows/... ./packaging/pause/cmd/pause-build ./packaging/pause/cmd/pause-windows))
+# plugins of Linux, nor of what reads files or speaks to daemons that Linux alone has.
+WINDOWS    = $(filter-out %/resource/ebs %/gmsa/fetcher %/stats/kernel,$(shell GOOS=windows $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./agent/... ./cni/plugin ./cni/vpceni ./cni/vswitch ./platform_windows/... ./packaging/pause/cmd/pause-build ./packaging/pause/cmd/pause-windows))
 # Packages without a Docker engine behind them.
 QUICK      = $(shell $(GO) list ./... | grep -v -E '/tests/(e2e|bench|fault)$$')
 # Packages that are tested under the race detector: neither those whose tests are about other

@@ -120,7 +120,11 @@ func ebsOfATask(t *testing.T, a *apart) {
 	e.DockerHost, e.Inside = a.host, []string{"nsenter", "--mount=" + a.space + "mnt"}
 	e.LocalArgs = []string{"--imds", "--volumes", a.in("volumes")}
 	e.Options.Agent = append(e.Options.Agent, "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://"+e.LocalAddress)
-	e.ECS.Volumes = []M{{"name": "data", "managedEBSVolume": M{"sizeInGiB": 1, "filesystemType": "ext4", "roleArn": executionRole}}}
+	kind := "ext4"
+	if _, err := exec.LookPath("mkfs.xfs"); err == nil {
+		kind = "xfs" // which is ECS's own choice
+	}
+	e.ECS.Volumes = []M{{"name": "data", "managedEBSVolume": M{"sizeInGiB": 1, "filesystemType": kind, "roleArn": executionRole}}}
 	p := a.startPlugin("--sys", sys)
 	if err := e.Start(e.ctx); err != nil {
 		t.Fatal(err)
@@ -144,6 +148,7 @@ func ebsOfATask(t *testing.T, a *apart) {
 	}
 	mount := "/mnt/ecs/ebs/" + arn[strings.LastIndexByte(arn, '/')+1:] + "_" + task.Attachments[0].Detail("volumeId")
 	e.eventually(patience, "the file in the volume", func() (bool, error) { return a.sh("cat "+mount+"/file 2>/dev/null || true") == "hello\n", nil })
+	equal(t, "file system", a.sh("findmnt -no FSTYPE "+mount), kind+"\n")
 
 	socket := strings.TrimSuffix(a.space, "ns/") + "root" + ebs.Socket
 	if used, size, err := ebs.NewClient(socket).Usage(e.ctx, filepath.Base(mount)); err != nil || used == 0 || size < 900<<20 || size > 1<<30 {

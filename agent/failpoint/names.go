@@ -14,7 +14,10 @@ var places = map[string][]string{
 		"exec-command", "start-exec-command", "inspect-exec-command", "list-processes", "removing-image",
 	},
 	// Calls to ECS (agent/awsenv).
-	"ecs": {"RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange", "UpdateContainerInstancesState"},
+	"ecs": {
+		"CreateCluster", "RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange", "UpdateContainerInstancesState",
+		"ListTagsForResource", "GetTaskProtection", "UpdateTaskProtection",
+	},
 	// Calls to the services that tasks' resources come from (agent/awsenv), each attempt.
 	"ssm":            {"GetParameters"},
 	"secretsmanager": {"BatchGetSecretValue", "GetSecretValue"},

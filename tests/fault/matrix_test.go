@@ -45,6 +45,10 @@ var skipped = func() map[string]string {
 			out[name] = "after a kill in the start of an exec agent: TestKilledWhileTheExecAgentStarts"
 		case slices.Contains(calls(), name), slices.Contains(renewals, name):
 			out[name] = "for tasks with resources of other services: TestKilledWithResources"
+		case slices.Contains(answering(), name):
+			out[name] = "when a container asks: TestKilledWhileAsked"
+		case slices.Contains(joining, name):
+			out[name] = "without a cluster in the settings: TestKilledWhileTheClusterIsMade"
 		case slices.Contains(seldom, name):
 			out[name] = "on a full disk and on a Spot instance: TestKilledAtSeldomSteps"
 		}

@@ -157,8 +157,12 @@ func run(every time.Duration, rounds int, seen, until string, patience time.Dura
 			return fmt.Errorf("tell that all clients have read: %w", err)
 		}
 	}
-	// The detector tells nothing of other containers.
-	all.await(reading, len(clients)-1, func(a account) bool { return slices.Contains(a.Measured, until) })
+	// The detector tells nothing of other containers. A container is measured from the moment
+	// on in which Docker makes its cgroup.
+	all.await(reading, len(clients)-1, func(a account) bool {
+		c := a.Last.Containers[until]
+		return slices.Contains(a.Measured, until) && c != nil && c.Status == "RUNNING"
+	})
 	done()
 	group.Wait()
 	if err := all.print(os.Stdout); err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -73,12 +72,12 @@ func (e *env) v4(task harness.Task, container string) string {
 // what AWS would, and the same counters are in the task's hands; no stats stream of
 // Docker's is opened for any of it.
 func TestTelemetry(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := harness.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = l.Close()
-	e := onBridge(t, "ECS_ENABLE_PROMETHEUS_METRICS=true", "ECS_PROMETHEUS_ADDRESS="+l.Addr().String()).started()
+	prometheus := fmt.Sprintf("127.0.0.1:%d", free[0])
+	e := onBridge(t, "ECS_ENABLE_PROMETHEUS_METRICS=true", "ECS_PROMETHEUS_ADDRESS="+prometheus).started()
 	task := e.running(bridged(
 		sleeper("app", M{"memory": 64, "healthCheck": M{"command": []string{"CMD-SHELL", "true"}, "interval": 5}}),
 		sh("busy", "trap 'exit 0' TERM; i=0; while :; do i=$((i+1)); [ $((i%5000)) != 0 ] || sleep 0.05; done"),
@@ -129,7 +128,7 @@ func TestTelemetry(t *testing.T) {
 			t.Errorf("Docker was asked for %s", c)
 		}
 	}
-	e.checkMetrics("http://" + l.Addr().String() + "/metrics")
+	e.checkMetrics("http://" + prometheus + "/metrics")
 	begin := time.Now()
 	e.stop(task.TaskARN)
 	if d := time.Since(begin); d > 40*time.Second {

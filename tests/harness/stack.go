@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -89,7 +90,7 @@ func NewStack(o Options) (*Stack, error) {
 	if dir, err := os.MkdirTemp("/dev/shm", "ecsagent-"); err == nil {
 		s.memory = dir
 	}
-	ports, err := freePorts(3)
+	ports, err := FreePorts(3)
 	if err != nil {
 		return nil, err
 	}
@@ -103,18 +104,48 @@ func NewStack(o Options) (*Stack, error) {
 	return s, nil
 }
 
-// freePorts finds ports that nobody listens on. They are free, not reserved.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
+// Ports of stacks lie below those that the kernel hands out, in blocks: a process keeps one
+// for itself by listening on its first port. Were they handed out by the kernel, the proxy
+// before a program could get the program's, before that listens, and be its own upstream.
+const (
+	firstPort, portBlocks = 10000, 150
+	portBlock             = 100
+)
+
+var ports struct {
+	sync.Mutex
+	block net.Listener // whose ports are those behind its own
+	next  int
+}
+
+// FreePorts finds ports on 127.0.0.1 that nobody listens on.
+func FreePorts(n int) ([]int, error) {
+	ports.Lock()
+	defer ports.Unlock()
+	for try := 0; ports.block == nil; try++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+portBlock*((os.Getpid()+try)%portBlocks)))
+		if err != nil && try == portBlocks {
+			return nil, fmt.Errorf("find free ports from %d on: %w", firstPort, err)
 		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		if err == nil {
+			ports.block = l
+		}
 	}
-	return ports, nil
+	first := ports.block.Addr().(*net.TCPAddr).Port
+	var found []int
+	for tries := 0; len(found) < n; tries++ {
+		ports.next = ports.next%(portBlock-1) + 1
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+ports.next))
+		if err != nil {
+			if tries == 2*portBlock {
+				return nil, fmt.Errorf("find a free port behind %d: %w", first, err)
+			}
+			continue
+		}
+		_ = l.Close() // nothing was written
+		found = append(found, first+ports.next)
+	}
+	return found, nil
 }
 
 // StartLocal starts ecs-local and waits until it answers.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -133,8 +134,9 @@ func rank(status string) int {
 
 // Violations checks what must hold of the record of any run: each container of a task
 // was created once and started once, nothing ran after its task was reported stopped,
-// and no status that ECS accepted of a task or a container went back. restarts names
-// containers (as in the task definition) that may start more than once.
+// and no status that ECS accepted of a task or a container went back. A report whose answer
+// was lost is repeated as it was. restarts names containers (as in the task definition) that
+// may start more than once.
 func Violations(happened []Event, reports []Report, restarts ...string) []string {
 	var bad []string
 	creates, starts := map[string][]string{}, map[string]int{}
@@ -167,7 +169,13 @@ func Violations(happened []Event, reports []Report, restarts ...string) []string
 	}
 	last := map[string]string{}
 	stopped := map[string]time.Time{}
+	latest := map[string]Report{}
 	for _, r := range reports {
+		before := latest[r.Task]
+		before.At = r.At
+		if latest[r.Task] = r; reflect.DeepEqual(before, r) {
+			continue
+		}
 		if r.Status != "" {
 			if rank(r.Status) < rank(last[r.Task]) {
 				bad = append(bad, fmt.Sprintf("%s: %s was reported after %s", r.Task, r.Status, last[r.Task]))

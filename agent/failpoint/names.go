@@ -16,7 +16,7 @@ var places = map[string][]string{
 	// Calls to ECS (agent/awsenv).
 	"ecs": {
 		"CreateCluster", "RegisterContainerInstance", "DiscoverPollEndpoint", "SubmitTaskStateChange", "UpdateContainerInstancesState",
-		"ListTagsForResource", "GetTaskProtection", "UpdateTaskProtection",
+		"SubmitAttachmentStateChanges", "ListTagsForResource", "GetTaskProtection", "UpdateTaskProtection",
 	},
 	// Calls to the services that tasks' resources come from (agent/awsenv), each attempt.
 	"ssm":            {"GetParameters"},

@@ -486,8 +486,9 @@ var withFailpoints = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// The agent is killed before and after each call of a plugin, one kill after the other: the
-// task gets its network all the same, and leaves nothing.
+// The agent is killed before and after each call of a plugin, and while it confirms an
+// interface, one kill after the other: the task gets its network all the same, and leaves
+// nothing.
 func TestAWSVPCKilledAtFailpoints(t *testing.T) {
 	v := inVPC(t)
 	programs, err := withFailpoints()
@@ -559,6 +560,20 @@ func TestAWSVPCKilledAtFailpoints(t *testing.T) {
 	}
 	next("")
 	v.stopped(arn)
+
+	// An interface of the instance is told of once; the agent confirms it however often it dies.
+	stopAgent()
+	next("ecs.SubmitAttachmentStateChanges.before")
+	const trunk = "06:ec:ff:00:00:02"
+	announce, confirmations := v.instanceInterface(trunk)
+	v.onHost("ip link add ecsxtrunk address " + trunk + " type veth peer name trunk netns " + v.space)
+	announce()
+	killed("ecs.SubmitAttachmentStateChanges.before")
+	next("ecs.SubmitAttachmentStateChanges.after")
+	killed("ecs.SubmitAttachmentStateChanges.after")
+	next("")
+	v.eventually(patience, "the interface to be confirmed by the agent that lives", func() (bool, error) { return confirmations() == 2, nil })
+	v.onHost("ip link delete ecsxtrunk")
 	v.nothingLeft()
 }
 

@@ -9,6 +9,37 @@ import (
 	"github.com/gorilla/websocket"
 )
 
+// instanceInterface tells the agent that the instance gets an interface, each time it is asked
+// to, and counts how often the agent has confirmed that.
+func (v *vpcEnv) instanceInterface(mac string) (announce func(), confirmations func() int) {
+	v.t.Helper()
+	const attachment = "arn:aws:ecs:us-west-2:000000000000:attachment/trunk"
+	frame, err := json.Marshal(M{"type": "AttachInstanceNetworkInterfacesMessage", "message": M{
+		"messageId": "trunk", "clusterArn": "arn:aws:ecs:us-west-2:000000000000:cluster/" + v.Cluster, "containerInstanceArn": v.instance().ARN,
+		"waitTimeoutMs": 60000, "elasticNetworkInterfaces": []M{{
+			"attachmentArn": attachment, "ec2Id": "eni-trunk", "macAddress": mac,
+			"ipv4Addresses": []M{{"primary": true, "privateAddress": "10.99.0.9"}}, "subnetGatewayIpv4Address": "10.99.0.1/24",
+		}},
+	}})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	announce = func() {
+		v.t.Helper()
+		if n := v.plane.Inject("/ws", websocket.TextMessage, frame); n == 0 {
+			v.t.Fatal("the agent has no connection for messages")
+		}
+	}
+	return announce, func() (n int) {
+		for _, s := range v.plane.Submissions("SubmitAttachmentStateChanges") {
+			if strings.Contains(string(s.Body), attachment) && strings.Contains(string(s.Body), `"ATTACHED"`) {
+				n++
+			}
+		}
+		return n
+	}
+}
+
 // The instance gets a trunk, and a task a branch of it: a VLAN device with the branch's
 // MAC, in the task. A kernel without 802.1Q makes none, which is the task's reason; there a
 // macvlan device on the trunk plays it, which has all but the tag.
@@ -17,32 +48,8 @@ func TestAWSVPCTrunk(t *testing.T) {
 	if !v.hasAttribute("ecs.capability.task-eni-trunking") || !v.hasAttribute("ecs.capability.branch-cni-plugin-version") {
 		t.Error("trunking is not advertised")
 	}
-	instance := v.instance()
-	const trunk, attachment = "06:ec:ff:00:00:01", "arn:aws:ecs:us-west-2:000000000000:attachment/trunk"
-	frame, err := json.Marshal(M{"type": "AttachInstanceNetworkInterfacesMessage", "message": M{
-		"messageId": "trunk", "clusterArn": "arn:aws:ecs:us-west-2:000000000000:cluster/" + v.Cluster, "containerInstanceArn": instance.ARN,
-		"waitTimeoutMs": 60000, "elasticNetworkInterfaces": []M{{
-			"attachmentArn": attachment, "ec2Id": "eni-trunk", "macAddress": trunk,
-			"ipv4Addresses": []M{{"primary": true, "privateAddress": "10.99.0.9"}}, "subnetGatewayIpv4Address": "10.99.0.1/24",
-		}},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	announce := func() {
-		t.Helper()
-		if n := v.plane.Inject("/ws", websocket.TextMessage, frame); n == 0 {
-			t.Fatal("the agent has no connection for messages")
-		}
-	}
-	confirmations := func() (n int) {
-		for _, s := range v.plane.Submissions("SubmitAttachmentStateChanges") {
-			if strings.Contains(string(s.Body), attachment) && strings.Contains(string(s.Body), `"ATTACHED"`) {
-				n++
-			}
-		}
-		return n
-	}
+	const trunk = "06:ec:ff:00:00:01"
+	announce, confirmations := v.instanceInterface(trunk)
 	announce()
 	v.onHost("ip link add ecsxtrunk address " + trunk + " type veth peer name trunk netns " + v.space)
 	v.inSpace("ip link set trunk master vpcbr up")

@@ -39,7 +39,7 @@ var skipped = func() map[string]string {
 	out := map[string]string{}
 	for _, name := range failpoint.All() {
 		switch {
-		case strings.HasPrefix(name, "network."), strings.HasPrefix(name, "store.attachment."):
+		case strings.HasPrefix(name, "network."), strings.HasPrefix(name, "store.attachment."), strings.HasPrefix(name, "ecs.SubmitAttachmentStateChanges."):
 			out[name] = "for tasks of network mode awsvpc: tests/e2e TestAWSVPCKilledAtFailpoints"
 		case strings.HasPrefix(name, "docker.list-processes."):
 			out[name] = "after a kill in the start of an exec agent: TestKilledWhileTheExecAgentStarts"

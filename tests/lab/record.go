@@ -203,7 +203,8 @@ func Violations(happened []Event, reports []Report, restarts ...string) []string
 }
 
 // WrongExits compares the exit codes that ECS accepted with those that Docker told. A
-// container that never started has none to compare.
+// container that never started has none to compare. A task that was cleaned up is as good as
+// unknown: a late payload that asks for its end is answered once more, without a code.
 func WrongExits(happened []Event, reports []Report) []string {
 	told := map[string]string{}
 	for _, e := range happened {
@@ -212,15 +213,20 @@ func WrongExits(happened []Event, reports []Report) []string {
 		}
 	}
 	var bad []string
+	right := map[string]bool{}
 	for _, r := range reports {
 		for _, c := range r.Containers {
-			want, died := told[r.Task+" "+c.Name]
+			key := r.Task + " " + c.Name
+			want, died := told[key]
 			switch {
 			case c.Status != "STOPPED" || !died:
+			case c.ExitCode == nil && right[key]:
 			case c.ExitCode == nil:
 				bad = append(bad, fmt.Sprintf("%s %s: reported without an exit code, Docker told %s", r.Task, c.Name, want))
 			case fmt.Sprint(*c.ExitCode) != want:
 				bad = append(bad, fmt.Sprintf("%s %s: exit code %d was reported, Docker told %s", r.Task, c.Name, *c.ExitCode, want))
+			default:
+				right[key] = true
 			}
 		}
 	}

@@ -97,6 +97,12 @@ func RestoreState(spec *Spec, saved State, now time.Time) State {
 	}
 	st := saved
 	st.Containers = slices.Clone(saved.Containers)
+	for i := range st.Containers {
+		// Docker was not asked before a write of that: the former process may have asked, and
+		// Docker may make the container after this one has looked.
+		c := &st.Containers[i]
+		c.CreateTried = c.CreateTried || c.DockerName != "" && c.RuntimeID == ""
+	}
 	st.Volumes = slices.Clone(saved.Volumes)
 	if len(st.Volumes) != len(spec.Volumes) {
 		st.Volumes = emptyState(spec, now).Volumes

@@ -158,6 +158,23 @@ func TestContainersOfAFormerInstance(t *testing.T) {
 	}
 }
 
+// TestWholeRecords: what has no task is taken for a lost one's unless the file was there, with
+// an identity, and all of it could be read.
+func TestWholeRecords(t *testing.T) {
+	a := reopened(t, saved(t, "i-1"))
+	if !a.leftovers().Whole {
+		t.Errorf("the file is whole: %v %v", a.loaded.Meta, a.loaded.Problems)
+	}
+	a.loaded.Problems = []string{"a record was set aside"}
+	if a.leftovers().Whole {
+		t.Error("a record is lost")
+	}
+	a.loaded.Problems, a.loaded.Meta = nil, map[string]string{}
+	if a.leftovers().Whole {
+		t.Error("the file is a new one")
+	}
+}
+
 func TestRegistrationTokenOutlivesACrash(t *testing.T) {
 	a := saved(t, "i-1")
 	id, err := a.startAnew(savedIdentity{})

@@ -204,6 +204,7 @@ func (a *agent) leftovers() engine.Leftovers {
 			return slices.ContainsFunc(clusters, func(own string) bool { return registration.SameCluster(own, cluster) })
 		},
 		Adopt: len(remove) == 0,
+		Whole: a.loaded.Meta[store.KeyInstanceARN] != "" && len(a.loaded.Problems) == 0,
 		Removed: func() {
 			if len(remove) > 0 {
 				if err := a.store.SetMeta(map[string]string{store.KeyFormerClusters: ""}); err != nil {

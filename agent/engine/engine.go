@@ -45,6 +45,7 @@ type Engine struct {
 	actors  sync.WaitGroup
 	workers sync.WaitGroup
 	// reconcile's own: ids of containers that were told of, and that are being removed.
+	late              sync.Map // volumes that removeAgain is about
 	orphans, removing map[string]bool
 	adopting          bool // containers without a task become tasks
 	quiet             int  // looks since there were tasks

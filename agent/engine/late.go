@@ -32,7 +32,12 @@ func (e *Engine) removeLate(volume string) error {
 			return fmt.Errorf("remember volume %s: %w", volume, err)
 		}
 	}
-	e.workers.Go(func() { e.removeAgain(volume, since) })
+	if _, busy := e.late.LoadOrStore(volume, true); !busy { // a clean-up is tried again until all of it succeeds
+		e.workers.Go(func() {
+			defer e.late.Delete(volume)
+			e.removeAgain(volume, since)
+		})
+	}
 	return nil
 }
 
@@ -42,7 +47,9 @@ func (e *Engine) resumeLate() {
 		return
 	}
 	for volume, since := range e.opt.LateVolumes.LateVolumes() {
+		e.late.Store(volume, true)
 		e.workers.Go(func() {
+			defer e.late.Delete(volume)
 			e.removeOnce(volume)
 			e.removeAgain(volume, since)
 		})

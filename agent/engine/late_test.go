@@ -105,3 +105,18 @@ func TestLateVolume(t *testing.T) {
 		})
 	}
 }
+
+// TestLateVolumeOnce: a clean-up that is tried again does not look for a volume more often.
+func TestLateVolumeOnce(t *testing.T) {
+	in(t, func(o *Options) { o.LateVolumes = &lateNotes{all: make(map[string]time.Time)} }, func(r *rig) {
+		for range 3 {
+			if err := r.removeLate("ecs-v"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.pass(time.Hour)
+		if n := r.docker.Count(enginetest.RemoveVolume); n != len(lateVolumeLooks) {
+			t.Errorf("looked %d times, want %d", n, len(lateVolumeLooks))
+		}
+	})
+}

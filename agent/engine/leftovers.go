@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ type Leftovers struct {
 	// they belong to a container instance that is no more, and are removed. What is found
 	// later is always removed.
 	Adopt bool
+	// Whole says that no record was lost: a task without one was cleaned up. What Docker made
+	// of it after that has never run, and is removed, not adopted.
+	Whole bool
 	// Removed is called once, when those found at the start are gone.
 	Removed func()
 }
@@ -46,8 +50,17 @@ func (e *Engine) leftovers(ctx context.Context, list []runtime.Container, startu
 		}
 	}
 	e.logForeign(foreign)
+	lost := make(map[string][]*runtime.Container) // of those, what becomes tasks
 	if e.adopting {
-		return e.adopt(ctx, ours)
+		for arn, containers := range ours {
+			if !e.opt.Leftovers.Whole || slices.ContainsFunc(containers, ran) {
+				lost[arn] = containers
+				delete(ours, arn)
+			}
+		}
+		if err := e.adopt(ctx, lost); err != nil {
+			return err
+		}
 	}
 	var removals sync.WaitGroup
 	for _, containers := range ours {
@@ -67,6 +80,9 @@ func (e *Engine) leftovers(ctx context.Context, list []runtime.Container, startu
 	})
 	return nil
 }
+
+// ran reports whether a container was started once.
+func ran(c *runtime.Container) bool { return c.Status > task.ContainerCreated }
 
 // logForeign tells once of containers that are another agent's.
 func (e *Engine) logForeign(list []*runtime.Container) {

@@ -2,9 +2,11 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"ecsagent/agent/engine/enginetest"
 	"ecsagent/agent/runtime"
 	"ecsagent/agent/task"
 )
@@ -51,6 +53,39 @@ func TestLostTaskIsRebuilt(t *testing.T) {
 		r.want(specOf("one"), task.Stopped)
 		r.docker.Exit("b", 0)
 	})
+}
+
+// TestMadeAfterTheCleanUp: where no record was lost, what has no task and never ran was made
+// late, for an agent that was killed; it is not run now. What has run is a task's again.
+func TestMadeAfterTheCleanUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		whole bool
+		found []task.ContainerStatus
+		tasks int
+	}{
+		"never ran":                    {true, []task.ContainerStatus{task.ContainerCreated, task.ContainerCreated}, 0},
+		"one runs":                     {true, []task.ContainerStatus{task.ContainerCreated, task.ContainerRunning}, 1},
+		"one ended":                    {true, []task.ContainerStatus{task.ContainerCreated, task.ContainerStopped}, 1},
+		"never ran, records were lost": {false, []task.ContainerStatus{task.ContainerCreated}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(o *Options) { o.Leftovers = Leftovers{Ours: ofDemo, Adopt: true, Whole: c.whole} }, func(r *rig) {
+				r.stop()
+				for i, status := range c.found {
+					r.docker.Put(relic(fmt.Sprint("id", i), "one", fmt.Sprint("c", i), status))
+				}
+				r.start()
+				if n := len(r.Snapshots()); n != c.tasks {
+					t.Errorf("%d tasks, want %d", n, c.tasks)
+				}
+				if left := r.docker.Containers(); c.tasks == 0 && (len(left) > 0 || r.docker.Count(enginetest.Start) > 0) {
+					t.Errorf("left: %+v; calls %q", left, r.docker.Calls())
+				}
+				r.docker.Exit("id0", 0)
+				r.docker.Exit("id1", 0)
+			})
+		})
+	}
 }
 
 func TestRebuiltTaskWaitsForTheDisk(t *testing.T) {

@@ -29,17 +29,7 @@ func (s *Session) addConnect(ctx context.Context, due bool, r *stats.Round) {
 			asked = append(asked, t)
 		}
 	}
-	answers := make([][]stats.ConnectGroup, len(asked))
-	var asking sync.WaitGroup
-	for i, t := range asked {
-		asking.Go(func() {
-			var err error
-			if answers[i], err = s.opts.Connect(ctx, t); err != nil && ctx.Err() == nil {
-				s.log.Debug("metrics of a Service Connect proxy not read", zap.String("task", t.ARN), zap.Error(err))
-			}
-		})
-	}
-	asking.Wait()
+	answers := answersOf(ctx, s.log, "metrics of a Service Connect proxy", asked, s.opts.Connect)
 	for i, t := range asked {
 		if len(answers[i]) == 0 {
 			continue
@@ -52,4 +42,21 @@ func (s *Session) addConnect(ctx context.Context, due bool, r *stats.Round) {
 		r.Tasks[at].Connect = answers[i]
 	}
 	slices.SortFunc(r.Tasks, func(a, b stats.TaskUsage) int { return cmp.Compare(a.ARN, b.ARN) })
+}
+
+// answersOf asks about all tasks at once, and waits for each answer: none waits for another.
+// What comes beside an error counts too.
+func answersOf[T any](ctx context.Context, log *zap.Logger, what string, asked []*task.Snapshot, ask func(context.Context, *task.Snapshot) (T, error)) []T {
+	answers := make([]T, len(asked))
+	var asking sync.WaitGroup
+	for i, t := range asked {
+		asking.Go(func() {
+			var err error
+			if answers[i], err = ask(ctx, t); err != nil && ctx.Err() == nil {
+				log.Debug(what+" not read", zap.String("task", t.ARN), zap.Error(err))
+			}
+		})
+	}
+	asking.Wait()
+	return answers
 }

@@ -87,13 +87,7 @@ func TestKilledWhileAsked(t *testing.T) {
 		t.Errorf("exit code %s, want 5", code)
 	}
 	cleanedUp(ctx, t, s)
-	if code, err := s.End(); err != nil || code != 0 {
-		t.Errorf("exit code %d of the agent: %v", code, err)
-	}
-	for _, v := range lab.Violations(s.Record.Events(), lab.Reports(s.Plane)) {
-		t.Error(v)
-	}
-	nothingLeft(ctx, t, s, family)
+	over(ctx, t, s, family)
 }
 
 // variable is what a variable of a container has behind the host.

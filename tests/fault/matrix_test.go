@@ -148,13 +148,7 @@ func scenario(ctx context.Context, t *testing.T, s *lab.Site) {
 		t.Errorf("exit codes of the service: app %s, init %s, want 5 and 0; %+v", app, init, ended)
 	}
 	cleanedUp(ctx, t, s)
-	if code, err := s.End(); err != nil || code != 0 {
-		t.Errorf("exit code %d of the agent: %v", code, err)
-	}
-	for _, v := range lab.Violations(s.Record.Events(), lab.Reports(s.Plane)) {
-		t.Error(v)
-	}
-	nothingLeft(ctx, t, s, family)
+	over(ctx, t, s, family)
 	if lab.HoldsNamespace(namespace) {
 		t.Errorf("network namespace %s is left", namespace)
 	}
@@ -212,13 +206,7 @@ func TestKilledWhileTheExecAgentStarts(t *testing.T) {
 			}
 			await(ctx, t, s, arn, "STOPPED")
 			cleanedUp(ctx, t, s)
-			if code, err := s.End(); err != nil || code != 0 {
-				t.Errorf("exit code %d of the agent: %v", code, err)
-			}
-			for _, v := range lab.Violations(s.Record.Events(), lab.Reports(s.Plane)) {
-				t.Error(v)
-			}
-			nothingLeft(ctx, t, s, family)
+			over(ctx, t, s, family)
 		})
 	}
 }

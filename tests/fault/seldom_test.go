@@ -81,13 +81,7 @@ func TestKilledAtSeldomSteps(t *testing.T) {
 			if s.Deaths() != 1 {
 				t.Errorf("the agent was killed %d times, want once", s.Deaths())
 			}
-			if code, err := s.End(); err != nil || code != 0 {
-				t.Errorf("exit code %d of the agent: %v", code, err)
-			}
-			for _, v := range lab.Violations(s.Record.Events(), lab.Reports(s.Plane)) {
-				t.Error(v)
-			}
-			nothingLeft(ctx, t, s, family)
+			over(ctx, t, s, family)
 		})
 	}
 }

@@ -240,6 +240,19 @@ func cleanedUp(ctx context.Context, t *testing.T, s *lab.Site) {
 	}
 }
 
+// over ends the agent and checks the record of all that happened, and that nothing is left of
+// a family's tasks.
+func over(ctx context.Context, t *testing.T, s *lab.Site, family string) {
+	t.Helper()
+	if code, err := s.End(); err != nil || code != 0 {
+		t.Errorf("exit code %d of the agent: %v", code, err)
+	}
+	for _, v := range lab.Violations(s.Record.Events(), lab.Reports(s.Plane)) {
+		t.Error(v)
+	}
+	nothingLeft(ctx, t, s, family)
+}
+
 // nothingLeft checks everything that a task could leave behind, and the state file. The
 // agent must have ended.
 func nothingLeft(ctx context.Context, t *testing.T, s *lab.Site, family string) {
